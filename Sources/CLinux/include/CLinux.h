@@ -1,0 +1,219 @@
+/// Thin shims over Linux: raw system calls that touch neither errno nor cancellation, atomics over plain words, the
+/// thread-local block, and constants that Swift cannot import from macros.
+#pragma once
+#ifndef _GNU_SOURCE
+#error "_GNU_SOURCE is needed"
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define SLC_HIDDEN __attribute__((visibility("hidden")))
+#define SLC_INLINE static inline __attribute__((always_inline))
+
+// MARK: raw system calls (result or -errno)
+
+SLC_INLINE long slc_syscall6(long nr, long a, long b, long c, long d, long e, long f) {
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    long ret;
+    __asm__ volatile("syscall"
+                     : "=a"(ret)
+                     : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return ret;
+}
+SLC_INLINE long slc_syscall3(long nr, long a, long b, long c) {
+    long ret;
+    __asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+    return ret;
+}
+SLC_INLINE long slc_syscall4(long nr, long a, long b, long c, long d) {
+    register long r10 __asm__("r10") = d;
+    long ret;
+    __asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+    return ret;
+}
+
+#define SLC_P(x) ((long)(uintptr_t)(x))
+SLC_INLINE long slc_read(int fd, void *p, size_t n) { return slc_syscall3(SYS_read, fd, SLC_P(p), (long)n); }
+SLC_INLINE long slc_write(int fd, const void *p, size_t n) { return slc_syscall3(SYS_write, fd, SLC_P(p), (long)n); }
+SLC_INLINE long slc_pread(int fd, void *p, size_t n, off_t o) { return slc_syscall4(SYS_pread64, fd, SLC_P(p), (long)n, o); }
+SLC_INLINE long slc_close(int fd) { return slc_syscall3(SYS_close, fd, 0, 0); }
+SLC_INLINE long slc_socket(int d, int t, int p) { return slc_syscall3(SYS_socket, d, t, p); }
+SLC_INLINE long slc_bind(int fd, const void *a, uint32_t n) { return slc_syscall3(SYS_bind, fd, SLC_P(a), n); }
+SLC_INLINE long slc_connect(int fd, const void *a, uint32_t n) { return slc_syscall3(SYS_connect, fd, SLC_P(a), n); }
+SLC_INLINE long slc_listen(int fd, int n) { return slc_syscall3(SYS_listen, fd, n, 0); }
+SLC_INLINE long slc_accept4(int fd, void *a, uint32_t *n, int fl) { return slc_syscall4(SYS_accept4, fd, SLC_P(a), SLC_P(n), fl); }
+SLC_INLINE long slc_shutdown(int fd, int how) { return slc_syscall3(SYS_shutdown, fd, how, 0); }
+SLC_INLINE long slc_getsockname(int fd, void *a, uint32_t *n) { return slc_syscall3(SYS_getsockname, fd, SLC_P(a), SLC_P(n)); }
+SLC_INLINE long slc_getpeername(int fd, void *a, uint32_t *n) { return slc_syscall3(SYS_getpeername, fd, SLC_P(a), SLC_P(n)); }
+SLC_INLINE long slc_getsockopt(int fd, int l, int o, void *v, uint32_t *n) {
+    return slc_syscall6(SYS_getsockopt, fd, l, o, SLC_P(v), SLC_P(n), 0);
+}
+SLC_INLINE long slc_setsockopt(int fd, int l, int o, const void *v, uint32_t n) {
+    return slc_syscall6(SYS_setsockopt, fd, l, o, SLC_P(v), n, 0);
+}
+SLC_INLINE long slc_sendto(int fd, const void *p, size_t n, int fl) {
+    return slc_syscall6(SYS_sendto, fd, SLC_P(p), (long)n, fl, 0, 0);
+}
+SLC_INLINE long slc_recvfrom(int fd, void *p, size_t n, int fl) {
+    return slc_syscall6(SYS_recvfrom, fd, SLC_P(p), (long)n, fl, 0, 0);
+}
+SLC_INLINE long slc_sendmsg(int fd, const struct msghdr *m, int fl) { return slc_syscall3(SYS_sendmsg, fd, SLC_P(m), fl); }
+SLC_INLINE long slc_recvmsg(int fd, struct msghdr *m, int fl) { return slc_syscall3(SYS_recvmsg, fd, SLC_P(m), fl); }
+SLC_INLINE long slc_ioctl(int fd, unsigned long r, void *p) { return slc_syscall3(SYS_ioctl, fd, (long)r, SLC_P(p)); }
+SLC_INLINE long slc_fcntl(int fd, int cmd, long arg) { return slc_syscall3(SYS_fcntl, fd, cmd, arg); }
+SLC_INLINE long slc_ppoll(struct pollfd *p, size_t n, const struct timespec *t, const sigset_t *m) {
+    struct timespec copy;
+    if (t) copy = *t;
+    return slc_syscall6(SYS_ppoll, SLC_P(p), (long)n, SLC_P(t ? &copy : 0), SLC_P(m), 8, 0);
+}
+SLC_INLINE long slc_epoll_create1(int fl) { return slc_syscall3(SYS_epoll_create1, fl, 0, 0); }
+SLC_INLINE long slc_epoll_ctl(int ep, int op, int fd, struct epoll_event *e) {
+    return slc_syscall4(SYS_epoll_ctl, ep, op, fd, SLC_P(e));
+}
+SLC_INLINE long slc_epoll_wait(int ep, struct epoll_event *e, int n, int ms) {
+    return slc_syscall6(SYS_epoll_pwait, ep, SLC_P(e), n, ms, 0, 8);
+}
+SLC_INLINE long slc_eventfd(unsigned v, int fl) { return slc_syscall3(SYS_eventfd2, v, fl, 0); }
+SLC_INLINE long slc_memfd_create(const char *name, unsigned fl) { return slc_syscall3(SYS_memfd_create, SLC_P(name), fl, 0); }
+SLC_INLINE long slc_ftruncate(int fd, off_t n) { return slc_syscall3(SYS_ftruncate, fd, n, 0); }
+SLC_INLINE long slc_fallocate(int fd, int mode, off_t o, off_t n) { return slc_syscall4(SYS_fallocate, fd, mode, o, n); }
+/// Address, or a value in -4095...-1.
+SLC_INLINE long slc_mmap(void *a, size_t n, int prot, int fl, int fd, off_t o) {
+    return slc_syscall6(SYS_mmap, SLC_P(a), (long)n, prot, fl, fd, o);
+}
+SLC_INLINE long slc_munmap(void *a, size_t n) { return slc_syscall3(SYS_munmap, SLC_P(a), (long)n, 0); }
+SLC_INLINE long slc_mprotect(void *a, size_t n, int prot) { return slc_syscall3(SYS_mprotect, SLC_P(a), (long)n, prot); }
+SLC_INLINE long slc_madvise(void *a, size_t n, int adv) { return slc_syscall3(SYS_madvise, SLC_P(a), (long)n, adv); }
+SLC_INLINE long slc_munlock(void *a, size_t n) { return slc_syscall3(SYS_munlock, SLC_P(a), (long)n, 0); }
+SLC_INLINE long slc_futex_wait(uint32_t *w, uint32_t v, const struct timespec *t) {
+    return slc_syscall6(SYS_futex, SLC_P(w), FUTEX_WAIT, v, SLC_P(t), 0, 0);
+}
+SLC_INLINE long slc_futex_wake(uint32_t *w, int n) { return slc_syscall6(SYS_futex, SLC_P(w), FUTEX_WAKE, n, 0, 0, 0); }
+SLC_INLINE int slc_getpid(void) { return (int)slc_syscall3(SYS_getpid, 0, 0, 0); }
+SLC_INLINE int slc_gettid(void) { return (int)slc_syscall3(SYS_gettid, 0, 0, 0); }
+SLC_INLINE uint32_t slc_geteuid(void) { return (uint32_t)slc_syscall3(SYS_geteuid, 0, 0, 0); }
+SLC_INLINE long slc_getrandom(void *p, size_t n) { return slc_syscall3(SYS_getrandom, SLC_P(p), (long)n, 1 /* NONBLOCK */); }
+SLC_INLINE long slc_openat(int d, const char *path, int fl) { return slc_syscall4(SYS_openat, d, SLC_P(path), fl, 0); }
+SLC_INLINE long slc_readlink(const char *path, char *b, size_t n) { return slc_syscall4(SYS_readlinkat, AT_FDCWD, SLC_P(path), SLC_P(b), (long)n); }
+SLC_INLINE long slc_prlimit(int res, const struct rlimit *n, struct rlimit *o) {
+    return slc_syscall4(SYS_prlimit64, 0, res, SLC_P(n), SLC_P(o));
+}
+SLC_INLINE long slc_kill(int pid, int sig) { return slc_syscall3(SYS_kill, pid, sig, 0); }
+
+// MARK: atomics over plain words (shared memory, TLS)
+
+#define SLC_ATOMICS(T, S)                                                                                              \
+    SLC_INLINE T slc_relaxed_##S(const T *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }                          \
+    SLC_INLINE T slc_acquire_##S(const T *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }                          \
+    SLC_INLINE void slc_set_##S(T *p, T v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }                               \
+    SLC_INLINE void slc_release_##S(T *p, T v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }                           \
+    SLC_INLINE T slc_exchange_##S(T *p, T v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }                   \
+    SLC_INLINE T slc_or_##S(T *p, T v) { return __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST); }                           \
+    SLC_INLINE T slc_and_##S(T *p, T v) { return __atomic_fetch_and(p, v, __ATOMIC_SEQ_CST); }                         \
+    SLC_INLINE T slc_add_##S(T *p, T v) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }                         \
+    SLC_INLINE T slc_sub_##S(T *p, T v) { return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST); }                         \
+    SLC_INLINE _Bool slc_cas_##S(T *p, T expected, T v) {                                                              \
+        return __atomic_compare_exchange_n(p, &expected, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);                    \
+    }
+SLC_ATOMICS(uint32_t, u32)
+SLC_ATOMICS(uint64_t, u64)
+SLC_INLINE void slc_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+SLC_INLINE void slc_compiler_fence(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
+SLC_INLINE void slc_pause(void) { __builtin_ia32_pause(); }
+SLC_INLINE uint64_t slc_tsc(void) { return __builtin_ia32_rdtsc(); }
+/// The CPU this thread runs on now (rdtscp's auxiliary word; no system call).
+SLC_INLINE uint32_t slc_cpu(void) {
+    unsigned aux;
+    __builtin_ia32_rdtscp(&aux);
+    return aux & 0xfff;
+}
+/// CLOCK_MONOTONIC in nanoseconds (vDSO).
+SLC_INLINE uint64_t slc_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+// MARK: the thread-local block
+
+/// One per thread, initial-exec. Plain fields: only the thread and its own signal handlers touch them.
+struct slc_thread {
+    /// Depth of critical sections; above zero, handlers are deferred.
+    uint32_t critical;
+    /// A handler waits to run when `critical` returns to zero.
+    uint32_t deferred;
+    /// Kernel thread id, 0 until known; reset in a fork child.
+    uint32_t tid;
+    /// Handlers run on this thread since its start, with and without SA_RESTART.
+    uint32_t handlers_restart;
+    uint32_t handlers_norestart;
+    /// The address of the thread's `struct robust_list_head`, 0 until known.
+    uint64_t robust_head;
+    /// SharedMemory's and Sockets' per-thread waiter (address), 0 until the first sleep.
+    uint64_t waiter;
+    /// We are inside one of our own entry points (guards against re-entry through malloc or handlers).
+    uint32_t inside;
+    uint32_t reserved;
+};
+extern __thread struct slc_thread slc_thread_block __attribute__((tls_model("initial-exec"), visibility("hidden")));
+SLC_INLINE struct slc_thread *slc_self(void) { return &slc_thread_block; }
+
+/// Runs the handler that was deferred while `critical` was above zero. Defined in CInterpose.
+void slc_run_deferred(void) __attribute__((visibility("hidden")));
+
+/// Enters and leaves a critical section (at most 1 us, no wait inside).
+SLC_INLINE void slc_enter(void) {
+    slc_self()->critical++;
+    slc_compiler_fence();
+}
+SLC_INLINE void slc_leave(void) {
+    slc_compiler_fence();
+    struct slc_thread *t = slc_self();
+    if (--t->critical == 0 && __builtin_expect(t->deferred, 0)) slc_run_deferred();
+}
+
+// MARK: the descriptor table (process-private; docs in Sockets/DescriptorTable.swift)
+
+#define SLC_FD_CHUNK_BITS 10
+#define SLC_FD_CHUNKS 4096
+#define SLC_FD_MAX (SLC_FD_CHUNKS << SLC_FD_CHUNK_BITS)
+extern uint64_t *slc_fd_chunks[SLC_FD_CHUNKS] __attribute__((visibility("hidden")));
+
+/// Kinds of entries, in the low six bits.
+enum {
+    SLC_FD_NONE = 0,      ///< not ours
+    SLC_FD_ENDPOINT = 1,  ///< a socket that Sluice tracks; the address is its `sl_endpoint`
+    SLC_FD_EPOLL = 2,     ///< an epoll set that Sluice tracks
+    SLC_FD_OWN = 3,       ///< a descriptor of Sluice itself: the program must not close or replace it
+};
+#define SLC_FD_KIND(e) ((unsigned)((e) & 63))
+#define SLC_FD_ADDRESS(e) ((e) & 0x0000ffffffffffc0ull)
+#define SLC_FD_GENERATION(e) ((unsigned)((e) >> 48))
+
+SLC_INLINE uint64_t slc_fd_entry(int fd) {
+    unsigned u = (unsigned)fd;
+    if (__builtin_expect(u >= SLC_FD_MAX, 0)) return 0;
+    uint64_t *c = __atomic_load_n(&slc_fd_chunks[u >> SLC_FD_CHUNK_BITS], __ATOMIC_RELAXED);
+    if (!c) return 0;
+    return __atomic_load_n(&c[u & ((1u << SLC_FD_CHUNK_BITS) - 1)], __ATOMIC_ACQUIRE);
+}

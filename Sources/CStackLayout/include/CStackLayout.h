@@ -1,0 +1,199 @@
+/// The structures that live in shared memory: a process's stack (one memfd named "sluice") and the pair region of two
+/// processes that talk over loopback. Plain integers at asserted offsets; readers load each word once and check it.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define SL_STACK_MAGIC 0x6b63617473736c73ull  // the word by which a tool knows a stack
+#define SL_REGION_MAGIC 0x6e6f69676572736cull // the word by which a region is known
+#define SL_LAYOUT_VERSION 1u
+#define SL_ALIGNED __attribute__((aligned(64)))
+
+// ───────────────────────────── a process's stack ─────────────────────────────
+
+/// An address as the stat tool shows it: IPv4 is stored mapped (::ffff:a.b.c.d). Port in host order.
+typedef struct sl_address {
+    uint8_t ip[16];
+    uint16_t port;
+    uint16_t family;
+    uint32_t scope;
+} sl_address;
+_Static_assert(sizeof(sl_address) == 24, "sl_address");
+
+/// Lanes of an endpoint, as shown.
+enum { SL_LANE_KERNEL = 0, SL_LANE_MEETING = 1, SL_LANE_LOOPBACK = 2 };
+/// Life of an endpoint slot.
+enum { SL_ENDPOINT_FREE = 0, SL_ENDPOINT_LIVE = 1, SL_ENDPOINT_LISTENING = 2, SL_ENDPOINT_CONNECTING = 3, SL_ENDPOINT_CONNECTED = 4 };
+
+/// What an endpoint counts. A packet is one datagram or one publication of a stream; kernel-lane traffic is apart.
+typedef struct sl_endpoint_counters {
+    uint64_t rx_packets, rx_packets_spin, tx_packets, tx_packets_spin;
+    uint64_t rx_ring_bytes, tx_ring_bytes, rx_kernel_bytes, tx_kernel_bytes;
+    uint64_t drops;
+    uint64_t lane_openings, lane_handbacks;
+    uint64_t sleeps, wakes_sent;
+    uint32_t send_spin_max, reserved;
+    uint64_t reserved2[2];
+} sl_endpoint_counters;
+_Static_assert(sizeof(sl_endpoint_counters) == 128, "sl_endpoint_counters");
+
+/// This side's half of one direction. Its lock, its counts, its place in the stream: shared with forked sharers.
+typedef struct sl_half {
+    uint32_t lock;          ///< robust word: 0, or thread id | FUTEX_WAITERS, FUTEX_OWNER_DIED
+    uint32_t phase;         ///< even: kernel, odd: ring (see sl_direction)
+    uint32_t plain_calls;   ///< plain kernel calls of this side in flight that may sleep without a bell
+    uint32_t flags;         ///< SL_HALF_*
+    uint64_t kernel_bytes;  ///< stream bytes that went through the kernel in this direction, once counted
+    uint64_t offset;        ///< ring offset: of the producer for the sending half, of the consumer for the receiving
+    uint64_t other_offset;  ///< last seen offset of the other side
+    uint64_t base;          ///< offset that lies at the ring's first byte now
+    uint64_t kernel_look;   ///< time stamp counter of the last look at the kernel socket
+    uint64_t mark_offset;   ///< producer of the side ring of publication marks, 0 while there is none
+} SL_ALIGNED sl_half;
+_Static_assert(sizeof(sl_half) == 64, "sl_half");
+enum { SL_HALF_COUNTED = 1, SL_HALF_SHUT = 2, SL_HALF_WAS_FULL = 4, SL_HALF_EOF_SEEN = 8 };
+
+typedef struct sl_endpoint {
+    // identity and state
+    uint32_t generation;      ///< grows each time the slot is used anew
+    uint32_t index;
+    uint64_t cookie;          ///< SO_COOKIE
+    uint64_t netns_cookie;    ///< SO_NETNS_COOKIE
+    uint32_t state;           ///< SL_ENDPOINT_*
+    uint32_t lane;            ///< SL_LANE_*
+    uint32_t reason;          ///< why not accelerated: number in the reason table
+    uint32_t descriptors;     ///< descriptors of all processes that refer to this description
+    uint32_t status_flags;    ///< O_NONBLOCK and other F_SETFL flags that we act on
+    uint32_t flags;           ///< SL_EP_*
+    uint64_t local_address;   ///< this process's private record (address; the same in forked sharers)
+    // 64
+    sl_address local, remote;
+    uint16_t family, type, protocol, role; ///< role: 0 connected, 1 accepted
+    uint32_t lane_generation; ///< grows with each lane of this endpoint
+    uint32_t error;           ///< pending socket error to deliver once, as errno
+    // 128
+    uint64_t rx_timeout_ns, tx_timeout_ns; ///< SO_RCVTIMEO, SO_SNDTIMEO; 0: none
+    uint32_t rx_lowat, linger;
+    uint32_t messages_in, messages_out;    ///< until a lane is tried
+    uint64_t bytes_in, bytes_out;
+    uint64_t pair_address;    ///< private record of the pair (valid in forked sharers)
+    uint32_t slot, side;      ///< slot in the region, our side (0 the connecting one)
+    // 192: addresses of mapped memory while a lane exists, else 0
+    uint64_t rx_direction, tx_direction;   ///< sl_direction
+    uint64_t rx_ring, tx_ring;             ///< first byte of the byte rings
+    uint64_t tx_limit;        ///< most bytes in flight on the ring
+    uint64_t region_address;
+    uint32_t sleep_average_ns, spin_budget_ns, spin_trial, next_attempt;
+    // 256
+    sl_half rx, tx;
+    sl_endpoint_counters counters;
+    uint64_t reserved[16];    ///< arrival log, marks, named stacks
+} SL_ALIGNED sl_endpoint;
+_Static_assert(offsetof(sl_endpoint, local) == 64, "sl_endpoint.local");
+_Static_assert(offsetof(sl_endpoint, rx_timeout_ns) == 128, "sl_endpoint.rx_timeout_ns");
+_Static_assert(offsetof(sl_endpoint, rx_direction) == 192, "sl_endpoint.rx_direction");
+_Static_assert(offsetof(sl_endpoint, rx) == 256, "sl_endpoint.rx");
+_Static_assert(sizeof(sl_endpoint) == 640, "sl_endpoint");
+enum {
+    SL_EP_FOREIGN = 1,        ///< a plain program may hold it too: no lane
+    SL_EP_GIVEN_UP = 2,       ///< no further attempts at a lane
+    SL_EP_SHARED = 4,         ///< held by more than one process since a fork
+    SL_EP_RESET = 8,          ///< the connection was reset (survivor's rule); the kernel socket does not know
+    SL_EP_PEER_ENDED = 16,
+    SL_EP_OOB = 32,
+};
+
+/// Process-wide counters of a stack; the table with names is Sources/Counters.
+#define SL_STACK_COUNTERS 32
+typedef struct sl_stack_header {
+    uint64_t magic;
+    uint32_t version, endpoint_bytes;
+    uint64_t nonce;              ///< identity of the process; new after fork
+    uint64_t start_ns;           ///< CLOCK_MONOTONIC
+    uint32_t pid, uid;           ///< for tools only
+    uint32_t first_endpoint;     ///< byte offset of endpoint 0
+    uint32_t endpoint_capacity;
+    uint32_t endpoints_used;     ///< high water mark
+    uint32_t lock;               ///< of the free list
+    uint32_t free_head;          ///< index + 1 of the first free endpoint, 0: none
+    uint32_t reserved;
+    char command[32];
+    uint64_t settings[32];       ///< effective numeric settings, by their place in the settings table
+    uint64_t counters[SL_STACK_COUNTERS];
+} SL_ALIGNED sl_stack_header;
+_Static_assert(sizeof(sl_stack_header) == 640, "sl_stack_header");
+#define SL_STACK_FIRST_ENDPOINT 4096u
+
+// ───────────────────────────── a pair region ─────────────────────────────
+//
+//   [header][side 0 waiters][side 1 waiters][64 slots] ... [64 x (ring 0->1, ring 1->0)]
+
+#define SL_SLOTS 64
+#define SL_WAITERS 64
+
+/// The word of a sleeper: number << 2 | state.
+enum { SL_ASLEEP = 0, SL_AWAKE = 1, SL_RUNG = 2 };
+typedef struct sl_waiter {
+    uint64_t word;        ///< written by the waiter, marked rung by the waker
+    uint32_t cpu;         ///< where the waiter last waited, +1; 0: unknown
+    uint32_t kind;        ///< 0 unused, 1 thread, 2 epoll set
+    uint64_t log_offset;  ///< room for an arrival log; 0 while there is none
+    uint64_t reserved[5];
+    // line of its own
+    uint64_t ready;       ///< bitmap of slots with news; waker sets, waiter takes
+    uint64_t reserved2[7];
+} SL_ALIGNED sl_waiter;
+_Static_assert(sizeof(sl_waiter) == 128, "sl_waiter");
+
+/// Control word of the receiving side, changed by compare-exchange from both.
+enum { SL_RX_CLOSED = 0, SL_RX_OPEN = 1, SL_RX_WANT = 2, SL_RX_GONE = 3, SL_RX_SETTLED = 4 };
+
+/// One direction of a slot. Phases: 0 kernel, 1 ring, 2 kernel, ... A sender enters an odd phase only when the receiver
+/// has reached the even one before it; an even one at any time. So K and E each stand still until they are used.
+typedef struct sl_direction {
+    // written by the sender
+    uint64_t producer;       ///< ring offset
+    uint64_t base;           ///< offset that lies at the ring's first byte
+    uint32_t phase;
+    uint32_t ended;          ///< 1: the sender ended in order (shutdown or close after E)
+    uint64_t kernel_count;   ///< K of the newest odd phase
+    uint64_t ring_end;       ///< E of the newest even phase
+    uint32_t sender_cpu;     ///< where the sender waits, +1
+    uint32_t sender_shared;  ///< the sending side is shared by a fork
+    uint64_t mark_producer;
+    uint64_t reserved0;
+    // written by the receiver
+    uint64_t consumer SL_ALIGNED;
+    uint32_t phase_reached;
+    uint32_t closed;         ///< 1: the receiver closed in order and reads no more
+    uint64_t mark_consumer;
+    uint64_t reserved1[5];
+    // rarely written
+    uint64_t data_waiters SL_ALIGNED; ///< bit per waiter of the receiving side that wants to know of data
+    uint32_t rx_control;     ///< SL_RX_*
+    uint32_t receiver_cpu;   ///< where the receiver waits, +1
+    uint64_t reserved2[6];
+    uint64_t space_waiters SL_ALIGNED; ///< bit per waiter of the sending side that wants to know of space
+    uint64_t reserved3[7];
+} sl_direction;
+_Static_assert(offsetof(sl_direction, consumer) == 64, "sl_direction.consumer");
+_Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_waiters");
+_Static_assert(offsetof(sl_direction, space_waiters) == 192, "sl_direction.space_waiters");
+_Static_assert(sizeof(sl_direction) == 256, "sl_direction");
+
+/// direction[s] is sent by side s.
+typedef struct sl_slot { sl_direction direction[2]; } sl_slot;
+
+typedef struct sl_region {
+    uint64_t magic;
+    uint32_t version, slots;
+    uint64_t bytes;               ///< of the whole memfd
+    uint64_t ring_bytes;          ///< of one ring, a power of two
+    uint64_t rings_offset;        ///< of slot 0's first ring
+    uint64_t token[2];            ///< known to the two processes alone
+    uint64_t reserved[9];
+    sl_waiter waiters[2][SL_WAITERS];
+    sl_slot slot[SL_SLOTS];
+} SL_ALIGNED sl_region;
+_Static_assert(offsetof(sl_region, waiters) == 128, "sl_region.waiters");
+_Static_assert(sizeof(sl_region) == 128 + 2 * 64 * 128 + 64 * 512, "sl_region");
