@@ -37,7 +37,7 @@ let package = Package(
             name: "CInterpose", dependencies: ["CLinux"], exclude: ["exports.map"], cSettings: c,
             linkerSettings: [
                 .unsafeFlags([
-                    "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map", "-Xlinker", "-zdefs",
+                    "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map", 
                     "-Xlinker", "-zrelro", "-Xlinker", "-znodelete",
                 ])
             ]),
