@@ -66,6 +66,7 @@ typedef struct sl_endpoint {
     uint32_t status_flags;    ///< O_NONBLOCK and other F_SETFL flags that we act on
     uint32_t flags;           ///< SL_EP_*
     uint64_t local_address;   ///< this process's private record (address; the same in forked sharers)
+    uint64_t owner;           ///< nonce of the process that made it
     // 64
     sl_address local, remote;
     uint16_t family, type, protocol, role; ///< role: 0 connected, 1 accepted
