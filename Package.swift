@@ -40,6 +40,8 @@ let package = Package(
                 .unsafeFlags([
                     "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map", 
                     "-Xlinker", "-zrelro", "-Xlinker", "-znodelete",
+                    // The default linker keeps undefined symbols of sections that it drops (arc4random_buf, glibc 2.36).
+                    "-use-ld=lld", "-Xlinker", "--undefined-version",
                 ]),
                 .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
             ]),
