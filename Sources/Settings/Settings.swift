@@ -1,5 +1,3 @@
-import CLinux
-
 /// The effective settings of a process, read from its environment once at start.
 public struct Settings: Sendable {
     /// EF_LOAD_ENV: 0 ignores all other EF_ variables.
