@@ -1,0 +1,246 @@
+import CStackLayout
+import Counters
+import Foundation
+import Testing
+
+@testable import sluicestat
+
+/// A memfd with the bytes of a stack, as a process under Sluice holds it.
+final class StackMemory {
+    let descriptor: Int32
+
+    init(_ bytes: [UInt8]) {
+        descriptor = memfd_create("sluice", 1)  // MFD_CLOEXEC
+        _ = pwrite(descriptor, bytes, bytes.count, 0)
+    }
+
+    deinit { close(descriptor) }
+}
+
+struct ToolRun {
+    var status: Int32
+    var output: String
+    var errors: String
+
+    /// Runs the built tool with `before` (for example `unshare -n`) in front; ended after 30 seconds.
+    init(_ arguments: [String], before: [String] = []) throws {
+        let folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["timeout", "30"] + before + [folder.appendingPathComponent("sluicestat").path] + arguments
+        let outputPipe = Pipe()
+        let errorFile = memfd_create("errors", 1)
+        defer { close(errorFile) }
+        process.standardOutput = outputPipe
+        process.standardError = FileHandle(fileDescriptor: errorFile)
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        output = String(decoding: outputPipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        status = process.terminationStatus
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        errors = String(decoding: bytes[..<max(0, pread(errorFile, &bytes, bytes.count, 0))], as: UTF8.self)
+    }
+
+    /// The output as JSON.
+    func object() throws -> [String: Any] {
+        try #require(JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
+    }
+
+    /// The sockets of the JSON output with this local port.
+    func sockets(localPort: UInt16) throws -> [[String: Any]] {
+        try #require(object()["sockets"] as? [[String: Any]]).filter { socket in
+            (socket["local"] as? [String: Any])?["port"] as? Int == Int(localPort)
+        }
+    }
+
+    /// The cells of the table's rows whose first cell is this.
+    func rows(_ localAddress: String) -> [[String]] {
+        output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }.filter { $0.first == localAddress }
+    }
+}
+
+/// A pair of real sockets, and a stack that speaks of them: the client on the loopback lane, the others in the kernel.
+struct Scene {
+    let pair: LoopbackPair
+    let memory: StackMemory
+
+    init() throws {
+        pair = try LoopbackPair()
+        let here = SocketAddress(ipv4: 0x7f00_0001, port: pair.port)
+        let there = SocketAddress(ipv4: 0x7f00_0001, port: pair.clientPort)
+        var image = StackImage()
+        image.add(
+            state: SL_ENDPOINT_LISTENING, lane: SL_LANE_KERNEL, reason: Reason.listening.number,
+            cookie: pair.cookie(of: pair.listener), local: here)
+        image.add(
+            lane: SL_LANE_LOOPBACK, cookie: pair.cookie(of: pair.client), local: there, remote: here, rx: 11, tx: 22, drops: 33)
+        image.add(
+            lane: SL_LANE_KERNEL, reason: Reason.plainPeer.number, cookie: pair.cookie(of: pair.accepted), local: here,
+            remote: there)
+        memory = StackMemory(image.bytes)
+    }
+}
+
+@Suite struct ToolTests {
+    let me = String(getpid())
+
+    @Test("netstat -k shows the bypassed socket with its packets, and not the others")
+    func bypassed() throws {
+        let scene = try Scene()
+        let run = try ToolRun(["netstat", "-k"])
+        #expect(run.status == 0 && run.errors == "")
+        #expect(run.output.hasPrefix("Local Address"))
+        let client = "127.0.0.1.\(scene.pair.clientPort)"
+        let server = "127.0.0.1.\(scene.pair.port)"
+        #expect(run.rows(client) == [[client, server, "ESTABLISHED", "lo", "11", "22", "33"]])
+        #expect(run.rows(server).isEmpty)
+    }
+
+    @Test("netstat shows kernel sockets too, -a the listening ones, -u whose they are, -P one protocol")
+    func columns() throws {
+        let scene = try Scene()
+        let client = "127.0.0.1.\(scene.pair.clientPort)"
+        let server = "127.0.0.1.\(scene.pair.port)"
+        let plain = try ToolRun(["netstat"])
+        #expect(plain.rows(server) == [[server, client, "ESTABLISHED", "lo", "0", "0", "0"]])
+        let all = try ToolRun(["netstat", "-a", "-u", "-P", "tcp"])
+        let titles = all.output.split(separator: "\n")[0].split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")
+        #expect(titles == "Local Address Remote Address State If Ipkts Opkts Dpkts User Pid Command")
+        #expect(all.rows(server).contains { $0.prefix(4) == [server, "*.*", "LISTEN", "lo"] && $0[8] == me })
+        #expect(all.rows(client).first?[7] == userName(getuid()))
+        let udp = try ToolRun(["netstat", "-a", "-P", "udp"])
+        #expect(udp.status == 0 && udp.rows(server).isEmpty && !udp.output.contains("LISTEN"))
+    }
+
+    @Test("netstat --json tells lane, reason, holders and counters")
+    func json() throws {
+        let scene = try Scene()
+        let run = try ToolRun(["netstat", "-a", "--json"])
+        let client = try #require(run.sockets(localPort: scene.pair.clientPort).first)
+        #expect(client["lane"] as? String == "loopback" && client["reason"] == nil)
+        #expect((client["counters"] as? [String: Int])?["rx_packets"] == 11)
+        #expect((client["counters"] as? [String: Int])?["send_spin_max"] == 7)
+        let holders = try #require(client["holders"] as? [[String: Any]])
+        #expect(holders.contains { $0["pid"] as? Int32 == getpid() && $0["fd"] as? Int32 == scene.pair.client })
+        let servers = try run.sockets(localPort: scene.pair.port)
+        let reasons = servers.compactMap { ($0["reason"] as? [String: Any])?["name"] as? String }
+        #expect(Set(reasons) == ["listening", "plain_peer"])
+        #expect(try run.object()["unreadable_processes"] as? Int != nil)
+    }
+
+    @Test("why PID lists lanes and reasons, and explains each reason once")
+    func whyProcess() throws {
+        let scene = try Scene()
+        let run = try ToolRun(["why", me])
+        #expect(run.status == 0)
+        let client = String(scene.pair.client)
+        #expect(run.rows(client).contains { $0.suffix(3) == ["ESTABLISHED", "loopback", "-"] })
+        #expect(run.rows(String(scene.pair.accepted)).contains { $0.suffix(2) == ["kernel", "plain_peer"] })
+        let sentence = "\(Reason.plainPeer.text!.sentence)"
+        #expect(run.output.components(separatedBy: sentence).count == 2)
+    }
+
+    @Test("why PID:FD tells the reason, what to do, and the counters")
+    func whySocket() throws {
+        let scene = try Scene()
+        let run = try ToolRun(["why", "\(me):\(scene.pair.accepted)"])
+        #expect(run.status == 0 && run.output.contains("plain_peer (3)") && run.output.contains("What to do"))
+        #expect(run.output.contains("rx_ring_bytes"))
+        let json = try ToolRun(["why", "\(me):\(scene.pair.client)", "--json"])
+        #expect(try json.sockets(localPort: scene.pair.clientPort).count == 1)
+        let stacks = try #require(try json.object()["stacks"] as? [[String: Any]])
+        #expect(stacks.contains { $0["nonce"] as? String == "abcd" && $0["settings"] is [String: Any] })
+    }
+
+    @Test("each failure has its exit status and one line on stderr")
+    func failures() throws {
+        let plain = Process()
+        let input = Pipe()
+        plain.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        plain.arguments = ["cat"]
+        plain.standardInput = input
+        plain.standardOutput = FileHandle.nullDevice
+        try plain.run()
+        defer {
+            try? input.fileHandleForWriting.close()
+            plain.waitUntilExit()
+        }
+        let notOurs = try ToolRun(["why", String(plain.processIdentifier)])
+        #expect(notOurs.status == 1 && notOurs.errors.contains("does not run under Sluice"))
+        let noProcess = try ToolRun(["why", "2147483647"])
+        #expect(noProcess.status == 1 && noProcess.errors == "sluicestat: there is no process 2147483647\n")
+        let noDescriptor = try ToolRun(["why", "\(me):99999"])
+        #expect(noDescriptor.status == 1 && noDescriptor.errors.contains("has no descriptor 99999"))
+        let scene = try Scene()
+        let noSocket = try ToolRun(["why", "\(me):\(scene.memory.descriptor)"])
+        #expect(noSocket.status == 1 && noSocket.errors.contains("is no socket"))
+        for wrong in ["x", "1:2:3", "-1", "0", "12:x", ""] {
+            #expect(try ToolRun(["why", "--", wrong]).status == 64, "\(wrong)")
+        }
+        #expect(try ToolRun(["netstat", "-P", "sctp"]).status == 64)
+    }
+
+    @Test("a stack speaks only for the sockets of its own processes")
+    func impostor() throws {
+        let pair = try LoopbackPair()
+        let other = Process()
+        let script = """
+            import os, sys, time
+            fd = os.memfd_create("sluice")
+            os.write(fd, sys.stdin.buffer.read(\(StackImage().bytes.count)))
+            print("ready", flush=True)
+            sys.stdin.read()
+            """
+        other.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        other.arguments = ["python3", "-c", script]
+        let (input, output) = (Pipe(), Pipe())
+        other.standardInput = input
+        other.standardOutput = output
+        try other.run()
+        defer {
+            try? input.fileHandleForWriting.close()
+            other.waitUntilExit()
+        }
+        var image = StackImage()
+        image.add(
+            lane: SL_LANE_LOOPBACK, cookie: pair.cookie(of: pair.client), local: SocketAddress(ipv4: 0x7f00_0001, port: pair.clientPort),
+            rx: 999)
+        try input.fileHandleForWriting.write(contentsOf: Data(image.bytes))
+        #expect(output.fileHandleForReading.availableData == Data("ready\n".utf8))
+        let run = try ToolRun(["netstat", "-a", "--json"])
+        let sockets = try run.sockets(localPort: pair.clientPort)
+        #expect(sockets.count == 1 && sockets.first?["lane"] == nil)
+    }
+
+    @Test("hostile stacks are named on stderr and harm nothing")
+    func hostile() throws {
+        let scene = try Scene()
+        var damaged = StackImage()
+        damaged.header.endpoints_used = .max
+        let (one, two) = (StackMemory(damaged.bytes), StackMemory(Array("hello".utf8)))
+        let run = try ToolRun(["netstat", "-k", "-v"])
+        withExtendedLifetime((one, two)) {}
+        #expect(run.status == 0 && run.errors.contains("damaged") && run.errors.contains("too short"))
+        #expect(!run.rows("127.0.0.1.\(scene.pair.clientPort)").isEmpty)
+    }
+
+    @Test("from another network namespace, by entering the process's one", .enabled(if: geteuid() == 0))
+    func otherNamespace() throws {
+        let scene = try Scene()
+        let run = try ToolRun(["netstat", "-k", "--json"], before: ["unshare", "-n"])
+        let socket = try #require(run.sockets(localPort: scene.pair.clientPort).first)
+        #expect(socket["lane"] as? String == "loopback" && socket["state"] as? String == "ESTABLISHED")
+        #expect(socket["cookie"] as? UInt64 == scene.pair.cookie(of: scene.pair.client))
+    }
+
+    @Test("from another network namespace that may not be left, by addresses", .enabled(if: geteuid() == 0))
+    func otherNamespaceByAddress() throws {
+        let scene = try Scene()
+        let run = try ToolRun(
+            ["netstat", "-a", "--json"], before: ["unshare", "-n", "setpriv", "--bounding-set", "-sys_admin"])
+        let client = try #require(run.sockets(localPort: scene.pair.clientPort).first)
+        #expect(client["lane"] as? String == "loopback" && client["inode"] != nil && client["state"] as? String == "ESTABLISHED")
+        #expect(try run.sockets(localPort: scene.pair.port).count == 2)
+    }
+}
