@@ -9,7 +9,7 @@ let core: [SwiftSetting] = [
     // Not enableExperimentalFeature: SwiftPM 6.3 gives that to the linker of tests and tools too, whatever the trait.
     .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
     .enableUpcomingFeature("MemberImportVisibility"),
-    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec"]),
+    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked"]),
 ]
 let c: [CSetting] = [
     .define("_GNU_SOURCE"), .unsafeFlags(["-fvisibility=hidden", "-ftls-model=initial-exec", "-O2", "-Wall", "-Wextra"]),
