@@ -115,7 +115,13 @@ import Testing
         #expect(client.cookie == pair.cookie(of: pair.client) && client.inode != 0 && client.local.isLoopback)
 
         var random = SeededGenerator(state: 0x5175_1ce5_eed0_0003)
-        let answer = SockDiag.dumpRequest(isTCP: true, isIPv6: true) + [UInt8](repeating: 1, count: 100)
+        // Two answers of 72 bytes, made of a request, and the mark of the end.
+        var one = SockDiag.dumpRequest(isTCP: true, isIPv6: true) + [UInt8](repeating: 1, count: 16)
+        one[0] = UInt8(one.count)
+        let end: [UInt8] = [16, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        let answer = one + one + end
+        var whole: [KernelSocket] = []
+        #expect(SockDiag.parse(answer, isTCP: true, namespace: "n", into: &whole) == .done && whole.count == 2)
         for _ in 0..<20_000 {
             var bytes = answer
             for _ in 0..<Int.random(in: 1...6, using: &random) {

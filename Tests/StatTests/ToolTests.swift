@@ -186,14 +186,14 @@ struct Scene {
         let pair = try LoopbackPair()
         let other = Process()
         let script = """
-            import os, sys, time
+            import os, sys
             fd = os.memfd_create("sluice")
             os.write(fd, sys.stdin.buffer.read(\(StackImage().bytes.count)))
-            print("ready", flush=True)
+            os.write(1, b"ready")
             sys.stdin.read()
             """
         other.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        other.arguments = ["python3", "-c", script]
+        other.arguments = ["timeout", "60", "python3", "-c", script]
         let (input, output) = (Pipe(), Pipe())
         other.standardInput = input
         other.standardOutput = output
@@ -207,7 +207,7 @@ struct Scene {
             lane: SL_LANE_LOOPBACK, cookie: pair.cookie(of: pair.client), local: SocketAddress(ipv4: 0x7f00_0001, port: pair.clientPort),
             rx: 999)
         try input.fileHandleForWriting.write(contentsOf: Data(image.bytes))
-        #expect(output.fileHandleForReading.availableData == Data("ready\n".utf8))
+        #expect(output.fileHandleForReading.availableData == Data("ready".utf8))
         let run = try ToolRun(["netstat", "-a", "--json"])
         let sockets = try run.sockets(localPort: pair.clientPort)
         #expect(sockets.count == 1 && sockets.first?["lane"] == nil)
