@@ -14,6 +14,11 @@ struct Netstat: ParsableCommand {
             discussion: """
                 Ipkts, Opkts and Dpkts count what travelled in user space: one publication of a stream or one datagram; \
                 Dpkts are drops. They are - for sockets that Sluice does not track. UDP states are Idle and Connected.
+
+                JSON: an object with version, unreadable_processes and sockets, an array of objects with protocol, local \
+                and remote (address, port), state, interface, lane (kernel, meeting or loopback; absent when Sluice does \
+                not track it), reason (number, name, sentence, action; absent on the loopback lane), uid, inode, cookie, \
+                holders (pid, fd, user, command) and counters (see: sluicestat tables counters). What is unknown is absent.
                 """)
     }
 

@@ -32,7 +32,6 @@ struct EndpointRecord {
     var state: UInt32
     var lane: UInt32
     var reason: UInt32
-    var descriptors: UInt32
     var local: SocketAddress
     var remote: SocketAddress
     var protocolNumber: UInt16
@@ -42,6 +41,16 @@ struct EndpointRecord {
     var rxPackets: UInt64
     var txPackets: UInt64
     var drops: UInt64
+}
+
+extension EndpointRecord {
+    /// It listens, connects or is connected: the kernel lists such sockets, and no others.
+    var isBound: Bool {
+        [SL_ENDPOINT_LISTENING, SL_ENDPOINT_CONNECTING, SL_ENDPOINT_CONNECTED].contains { UInt32($0) == state }
+    }
+
+    /// The socket's bytes travel in shared memory.
+    var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) }
 }
 
 /// A copy of a stack's header and of its endpoints in use.
@@ -60,7 +69,7 @@ struct StackRecord {
     init<Source: StackSource & ~Copyable>(_ source: borrowing Source) throws(StackError) {
         let headerBytes = MemoryLayout<sl_stack_header>.size
         guard source.byteCount >= headerBytes, let bytes = source.read(0, headerBytes) else { throw .tooShort }
-        let raw = bytes.withUnsafeBytes { $0.loadUnaligned(as: sl_stack_header.self) }
+        guard let raw = Layout.header(bytes) else { throw .tooShort }
         guard raw.magic == SL_STACK_MAGIC else { throw .notAStack }
         guard raw.version == SL_LAYOUT_VERSION else { throw .otherVersion(raw.version) }
         let stride = Int(raw.endpoint_bytes)
@@ -72,7 +81,7 @@ struct StackRecord {
         let fitting = (source.byteCount - first) / stride
         let count = min(used, fitting, Self.mostEndpoints)
         isCut = count < used
-        header = StackHeader(raw, bytes)
+        header = Layout.record(raw, bytes)
         endpoints = []
         var index = 0
         while index < count {
@@ -82,14 +91,8 @@ struct StackRecord {
                 isCut = true
                 return
             }
-            bytes.withUnsafeBytes { bytes in
-                for place in 0..<batch {
-                    let raw = bytes.loadUnaligned(fromByteOffset: place * stride, as: sl_endpoint.self)
-                    let counters = UnsafeRawBufferPointer(rebasing: bytes[(place * stride)..<((place + 1) * stride)])
-                    if raw.state != UInt32(SL_ENDPOINT_FREE) {
-                        endpoints.append(EndpointRecord(raw, index + place, counters))
-                    }
-                }
+            for place in 0..<batch {
+                if let endpoint = Layout.endpoint(bytes, place, index: index + place) { endpoints.append(endpoint) }
             }
             index += batch
         }

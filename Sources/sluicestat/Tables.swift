@@ -25,10 +25,14 @@ struct Tables: ParsableCommand {
 
     func run() throws {
         switch table {
-        case .settings: print(roff ? Self.page("settings", "environment variables", Self.settings) : Self.text(Self.settings))
-        case .reasons: print(roff ? Self.page("reasons", "why a socket is not accelerated", Self.reasons) : Self.text(Self.reasons))
-        case .counters: print(roff ? Self.page("counters", "what is counted", Self.counters) : Self.text(Self.counters))
+        case .settings: show("environment variables", Self.settings)
+        case .reasons: show("why a socket is not accelerated", Self.reasons)
+        case .counters: show("what is counted", Self.counters)
         }
+    }
+
+    private func show(_ what: String, _ entries: [Entry]) {
+        print(roff ? Self.page(table.rawValue, what, entries) : Self.text(entries))
     }
 
     /// One entry: its title, the facts beside it, and the paragraph below.

@@ -21,7 +21,12 @@ struct Why: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             commandName: "why",
-            abstract: "Says for each socket of a process which lane it takes, and why not a better one.")
+            abstract: "Says for each socket of a process which lane it takes, and why not a better one.",
+            discussion: """
+                JSON: an object with version, pid, command, command_line, under_sluice, other_sockets (neither TCP nor \
+                UDP), sockets (as in netstat --json) and stacks (nonce, pid, uid, command, endpoints, is_cut, settings and \
+                counters by their names).
+                """)
     }
 
     @Argument(help: ArgumentHelp("A process, or one descriptor of it.", valueName: "PID[:FD]"))
@@ -98,7 +103,8 @@ struct Why: ParsableCommand {
             let lane = row.endpoint?.laneName ?? "kernel (not tracked)"
             table.rows.append([descriptors, row.local.dotted, row.remote.dotted, row.stateName, lane, reason])
         }
-        print("Process \(process.id) (\(process.command)): \(rows.count) sockets, \(rows.count { $0.isBypassed }) bypass the kernel")
+        let bypassed = rows.count { $0.isBypassed }
+        print("Process \(process.id) (\(process.command)): \(rows.count) sockets, \(bypassed) bypass the kernel")
         print(table.text, terminator: "")
         if others > 0 { print("\(others) more sockets are not bound, or neither TCP nor UDP.") }
         for number in reasons.sorted() {

@@ -86,7 +86,9 @@ import Testing
             var bytes = clean
             let offset = fields[round % fields.count]
             let word = Bool.random(using: &random) ? special.randomElement(using: &random)! : random.next()
-            for place in 0..<(round % 2 == 0 ? 4 : 8) { bytes[offset + place] = UInt8(truncatingIfNeeded: word >> UInt64(8 * place)) }
+            for place in 0..<(round % 2 == 0 ? 4 : 8) {
+                bytes[offset + place] = UInt8(truncatingIfNeeded: word >> UInt64(8 * place))
+            }
             let end = round % 5 == 0 ? Int.random(in: 0...bytes.count, using: &random) : bytes.count
             do throws(StackError) {
                 let record = try StackRecord(MemorySource(bytes, end: end))
@@ -111,7 +113,7 @@ import Testing
         let found = try #require(SockDiag.sockets(isTCP: true, isIPv6: false, namespace: "n"))
         let listener = try #require(found.first { $0.local.port == pair.port && $0.isListening })
         #expect(listener.stateName == "LISTEN" && listener.cookie == pair.cookie(of: pair.listener))
-        let client = try #require(found.first { $0.remote.port == pair.port && $0.stateName == "ESTABLISHED" })
+        let client = try #require(found.first { $0.remote.port == pair.port && $0.local.port == pair.clientPort && $0.stateName == "ESTABLISHED" })
         #expect(client.cookie == pair.cookie(of: pair.client) && client.inode != 0 && client.local.isLoopback)
 
         var random = SeededGenerator(state: 0x5175_1ce5_eed0_0003)
@@ -139,10 +141,11 @@ import Testing
         let pair = try LoopbackPair()
         let lines = String(decoding: try #require(fileBytes("/proc/self/net/tcp")), as: UTF8.self).split(separator: "\n")
         let sockets = lines.compactMap { procNetSocket(String($0), isTCP: true, isIPv6: false, namespace: "n") }
-        let client = try #require(sockets.first { $0.remote.port == pair.port && $0.stateName == "ESTABLISHED" })
-        let known = try #require(SockDiag.sockets(isTCP: true, isIPv6: false, namespace: "n")).first { $0.inode == client.inode }
-        let same = try #require(known)
-        #expect(client.local == same.local && client.remote == same.remote && client.userID == same.userID && client.cookie == nil)
+        let client = try #require(sockets.first { $0.remote.port == pair.port && $0.local.port == pair.clientPort && $0.stateName == "ESTABLISHED" })
+        let dump = try #require(SockDiag.sockets(isTCP: true, isIPv6: false, namespace: "n"))
+        let same = try #require(dump.first { $0.inode == client.inode })
+        #expect(client.local == same.local && client.remote == same.remote && client.userID == same.userID)
+        #expect(client.cookie == nil)
         let v6 = "  1: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 0:0 0:0 0 1000 0 4242 1 0"
         let socket = try #require(procNetSocket(v6, isTCP: true, isIPv6: true, namespace: "n"))
         #expect(socket.local.dotted == "::1.8080" && socket.isListening && socket.userID == 1000 && socket.inode == 4242)

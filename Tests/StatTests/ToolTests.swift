@@ -47,16 +47,17 @@ struct ToolRun {
         try #require(JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
     }
 
-    /// The sockets of the JSON output with this local port.
-    func sockets(localPort: UInt16) throws -> [[String: Any]] {
+    /// The sockets of the JSON output with these ports. Both: other programs' connections may share one of them.
+    func sockets(_ localPort: UInt16, to remotePort: UInt16) throws -> [[String: Any]] {
         try #require(object()["sockets"] as? [[String: Any]]).filter { socket in
             (socket["local"] as? [String: Any])?["port"] as? Int == Int(localPort)
+                && (socket["remote"] as? [String: Any])?["port"] as? Int == Int(remotePort)
         }
     }
 
-    /// The cells of the table's rows whose first cell is this.
-    func rows(_ localAddress: String) -> [[String]] {
-        output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }.filter { $0.first == localAddress }
+    /// The cells of the table's rows that begin with these.
+    func rows(_ first: String...) -> [[String]] {
+        output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }.filter { $0.starts(with: first) }
     }
 }
 
@@ -93,8 +94,8 @@ struct Scene {
         #expect(run.output.hasPrefix("Local Address"))
         let client = "127.0.0.1.\(scene.pair.clientPort)"
         let server = "127.0.0.1.\(scene.pair.port)"
-        #expect(run.rows(client) == [[client, server, "ESTABLISHED", "lo", "11", "22", "33"]])
-        #expect(run.rows(server).isEmpty)
+        #expect(run.rows(client, server) == [[client, server, "ESTABLISHED", "lo", "11", "22", "33"]])
+        #expect(run.rows(server, client).isEmpty)
     }
 
     @Test("netstat shows kernel sockets too, -a the listening ones, -u whose they are, -P one protocol")
@@ -103,27 +104,27 @@ struct Scene {
         let client = "127.0.0.1.\(scene.pair.clientPort)"
         let server = "127.0.0.1.\(scene.pair.port)"
         let plain = try ToolRun(["netstat"])
-        #expect(plain.rows(server) == [[server, client, "ESTABLISHED", "lo", "0", "0", "0"]])
+        #expect(plain.rows(server, client) == [[server, client, "ESTABLISHED", "lo", "0", "0", "0"]])
         let all = try ToolRun(["netstat", "-a", "-u", "-P", "tcp"])
-        let titles = all.output.split(separator: "\n")[0].split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")
+        let titles = all.output.split(separator: "\n")[0].split(separator: " ").joined(separator: " ")
         #expect(titles == "Local Address Remote Address State If Ipkts Opkts Dpkts User Pid Command")
-        #expect(all.rows(server).contains { $0.prefix(4) == [server, "*.*", "LISTEN", "lo"] && $0[8] == me })
-        #expect(all.rows(client).first?[7] == userName(getuid()))
+        #expect(all.rows(server, "*.*", "LISTEN", "lo").contains { $0[8] == me })
+        #expect(all.rows(client, server).first?[7] == userName(getuid()))
         let udp = try ToolRun(["netstat", "-a", "-P", "udp"])
-        #expect(udp.status == 0 && udp.rows(server).isEmpty && !udp.output.contains("LISTEN"))
+        #expect(udp.status == 0 && udp.rows(server, client).isEmpty && !udp.output.contains("LISTEN"))
     }
 
     @Test("netstat --json tells lane, reason, holders and counters")
     func json() throws {
         let scene = try Scene()
         let run = try ToolRun(["netstat", "-a", "--json"])
-        let client = try #require(run.sockets(localPort: scene.pair.clientPort).first)
+        let client = try #require(run.sockets(scene.pair.clientPort, to: scene.pair.port).first)
         #expect(client["lane"] as? String == "loopback" && client["reason"] == nil)
         #expect((client["counters"] as? [String: Int])?["rx_packets"] == 11)
         #expect((client["counters"] as? [String: Int])?["send_spin_max"] == 7)
         let holders = try #require(client["holders"] as? [[String: Any]])
         #expect(holders.contains { $0["pid"] as? Int32 == getpid() && $0["fd"] as? Int32 == scene.pair.client })
-        let servers = try run.sockets(localPort: scene.pair.port)
+        let servers = try run.sockets(scene.pair.port, to: 0) + run.sockets(scene.pair.port, to: scene.pair.clientPort)
         let reasons = servers.compactMap { ($0["reason"] as? [String: Any])?["name"] as? String }
         #expect(Set(reasons) == ["listening", "plain_peer"])
         #expect(try run.object()["unreadable_processes"] as? Int != nil)
@@ -148,7 +149,7 @@ struct Scene {
         #expect(run.status == 0 && run.output.contains("plain_peer (3)") && run.output.contains("What to do"))
         #expect(run.output.contains("rx_ring_bytes"))
         let json = try ToolRun(["why", "\(me):\(scene.pair.client)", "--json"])
-        #expect(try json.sockets(localPort: scene.pair.clientPort).count == 1)
+        #expect(try json.sockets(scene.pair.clientPort, to: scene.pair.port).count == 1)
         let stacks = try #require(try json.object()["stacks"] as? [[String: Any]])
         #expect(stacks.contains { $0["nonce"] as? String == "abcd" && $0["settings"] is [String: Any] })
     }
@@ -186,11 +187,11 @@ struct Scene {
         let pair = try LoopbackPair()
         let other = Process()
         let script = """
-            import os, sys
-            fd = os.memfd_create("sluice")
-            os.write(fd, sys.stdin.buffer.read(\(StackImage().bytes.count)))
-            os.write(1, b"ready")
-            sys.stdin.read()
+            from os import memfd_create, write
+            from sys import stdin
+            write(memfd_create("sluice"), stdin.buffer.read(\(StackImage().bytes.count)))
+            write(1, b"ready")
+            stdin.read()
             """
         other.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         other.arguments = ["timeout", "60", "python3", "-c", script]
@@ -204,12 +205,12 @@ struct Scene {
         }
         var image = StackImage()
         image.add(
-            lane: SL_LANE_LOOPBACK, cookie: pair.cookie(of: pair.client), local: SocketAddress(ipv4: 0x7f00_0001, port: pair.clientPort),
-            rx: 999)
+            lane: SL_LANE_LOOPBACK, cookie: pair.cookie(of: pair.client),
+            local: SocketAddress(ipv4: 0x7f00_0001, port: pair.clientPort), rx: 999)
         try input.fileHandleForWriting.write(contentsOf: Data(image.bytes))
         #expect(output.fileHandleForReading.availableData == Data("ready".utf8))
         let run = try ToolRun(["netstat", "-a", "--json"])
-        let sockets = try run.sockets(localPort: pair.clientPort)
+        let sockets = try run.sockets(pair.clientPort, to: pair.port)
         #expect(sockets.count == 1 && sockets.first?["lane"] == nil)
     }
 
@@ -222,14 +223,14 @@ struct Scene {
         let run = try ToolRun(["netstat", "-k", "-v"])
         withExtendedLifetime((one, two)) {}
         #expect(run.status == 0 && run.errors.contains("damaged") && run.errors.contains("too short"))
-        #expect(!run.rows("127.0.0.1.\(scene.pair.clientPort)").isEmpty)
+        #expect(!run.rows("127.0.0.1.\(scene.pair.clientPort)", "127.0.0.1.\(scene.pair.port)").isEmpty)
     }
 
     @Test("from another network namespace, by entering the process's one", .enabled(if: geteuid() == 0))
     func otherNamespace() throws {
         let scene = try Scene()
         let run = try ToolRun(["netstat", "-k", "--json"], before: ["unshare", "-n"])
-        let socket = try #require(run.sockets(localPort: scene.pair.clientPort).first)
+        let socket = try #require(run.sockets(scene.pair.clientPort, to: scene.pair.port).first)
         #expect(socket["lane"] as? String == "loopback" && socket["state"] as? String == "ESTABLISHED")
         #expect(socket["cookie"] as? UInt64 == scene.pair.cookie(of: scene.pair.client))
     }
@@ -239,8 +240,9 @@ struct Scene {
         let scene = try Scene()
         let run = try ToolRun(
             ["netstat", "-a", "--json"], before: ["unshare", "-n", "setpriv", "--bounding-set", "-sys_admin"])
-        let client = try #require(run.sockets(localPort: scene.pair.clientPort).first)
+        let client = try #require(run.sockets(scene.pair.clientPort, to: scene.pair.port).first)
         #expect(client["lane"] as? String == "loopback" && client["inode"] != nil && client["state"] as? String == "ESTABLISHED")
-        #expect(try run.sockets(localPort: scene.pair.port).count == 2)
+        #expect(try run.sockets(scene.pair.port, to: 0).count == 1)
+        #expect(try run.sockets(scene.pair.port, to: scene.pair.clientPort).count == 1)
     }
 }
