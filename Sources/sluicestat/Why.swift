@@ -58,7 +58,9 @@ struct Why: ParsableCommand {
         } else {
             printSummary(rows, process, others)
         }
-        if survey.stacks.isEmpty { fail(absence(process), .notFound) }
+        guard survey.stacks.isEmpty else { return }
+        if !survey.badStacks.isEmpty { throw ExitCode(Failure.unreadable.rawValue) }
+        fail(absence(process), .notFound)
     }
 
     private func findProcess() -> ProcessRecord {

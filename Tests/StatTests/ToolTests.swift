@@ -212,6 +212,11 @@ struct Scene {
         let run = try ToolRun(["netstat", "-a", "--json"])
         let sockets = try run.sockets(pair.clientPort, to: pair.port)
         #expect(sockets.count == 1 && sockets.first?["lane"] == nil)
+        image.header.version = 99
+        let strange = StackMemory(image.bytes)
+        let why = try ToolRun(["why", me])
+        withExtendedLifetime(strange) {}
+        #expect(why.errors.contains("layout 99"))
     }
 
     @Test("hostile stacks are named on stderr and harm nothing")
