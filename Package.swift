@@ -77,6 +77,9 @@ let package = Package(
 
         .testTarget(name: "DifferentialTests", swiftSettings: tools),
         .testTarget(name: "SettingsTests", dependencies: ["Settings", "Counters"], swiftSettings: core),
+        .testTarget(
+            name: "StatTests", dependencies: ["sluicestat", "Settings", "Counters", "CStackLayout", "CLinux"],
+            swiftSettings: tools),
         .testTarget(name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux"], swiftSettings: core),
     ]
 )
