@@ -30,7 +30,7 @@ private func stats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: U
     guard let value, let length else { return -Int(EFAULT) }
     var all = (e.pointee.counters, e.pointee.lane, e.pointee.reason)
     let n = min(Int(length.pointee), 136)
-    withUnsafeBytes(of: &all) { _ = memcpy(value, $0.baseAddress, n) }
+    withUnsafeBytes(of: &all) { _ = memcpy(value, $0.baseAddress.unsafelyUnwrapped, n) }
     length.pointee = UInt32(n)
     return 0
 }

@@ -1,6 +1,7 @@
 import CLinux
 import CStackLayout
 import Counters
+import Settings
 import SharedMemory
 import Stacks
 
