@@ -174,18 +174,19 @@ void dp_get(int fd, unsigned seed, size_t total, size_t chunk) {
 size_t dp_stuff(int fd, unsigned seed, size_t chunk, size_t offset) {
     uint8_t *buffer = malloc(chunk);
     size_t done = 0;
+    bool was_full = false;
     for (;;) {
         dp_fill(buffer, chunk, seed, offset + done);
         ssize_t sent = send(fd, buffer, chunk, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent > 0) { done += sent; continue; }
-        if (errno == EINTR) continue;
-        // Full now; what is under way between the two buffers may still make room.
-        int error = errno;
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0 && (errno != EAGAIN || was_full)) break;
+        if (sent > 0) done += sent;
+        was_full = sent < 0;
+        // What is under way between the two buffers may still make room: full twice, with a wait between, is full.
         struct pollfd p = {fd, POLLOUT, 0};
-        if (error == EAGAIN && poll(&p, 1, 50) == 1 && p.revents == POLLOUT) continue;
-        dp_log("stuffed until %s", dp_errno_name(error));
-        break;
+        if (was_full && poll(&p, 1, 40) == 1 && p.revents == POLLOUT) was_full = false;
     }
+    dp_log("stuffed until %s", dp_errno_name(errno));
     free(buffer);
     return done;
 }

@@ -92,6 +92,7 @@ int dp_pair(int flags) {
         fd = dp_accept(listener, flags);
         DP_MUST(close(listener));
     } else {
+        dp_hear_port();
         fd = dp_dial(address, flags);
     }
     if (flags & DP_COLD) dp_sync("paired");
