@@ -182,9 +182,10 @@ size_t dp_stuff(int fd, unsigned seed, size_t chunk, size_t offset) {
         if (sent < 0 && (errno != EAGAIN || was_full)) break;
         if (sent > 0) done += sent;
         was_full = sent < 0;
-        // What is under way between the two buffers may still make room: full twice, with a wait between, is full.
+        // What is under way between the two buffers still makes room: by the delayed acknowledgement (40 ms) and the
+        // first window probe (200 ms). Full before and after a longer wait is full.
         struct pollfd p = {fd, POLLOUT, 0};
-        if (was_full && poll(&p, 1, 40) == 1 && p.revents == POLLOUT) was_full = false;
+        if (was_full && poll(&p, 1, 350) == 1 && p.revents == POLLOUT) was_full = false;
     }
     dp_log("stuffed until %s", dp_errno_name(errno));
     free(buffer);
