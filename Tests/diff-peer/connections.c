@@ -142,12 +142,16 @@ static uint32_t warm_rounds(void) {
     return rounds ? (uint32_t)atoi(rounds) : 40;
 }
 
-void dp_warm(int fd) {
+void dp_warm_alone(int fd) {
     for (uint32_t round = 0; round < warm_rounds(); round++) {
         if (!dp_server) warm_send(fd, round);
         warm_receive(fd, round);
         if (dp_server) warm_send(fd, round);
     }
+}
+
+void dp_warm(int fd) {
+    dp_warm_alone(fd);
     dp_sync("warm");
 }
 

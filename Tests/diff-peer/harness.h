@@ -133,6 +133,7 @@ uint16_t dp_hear_port(void);                     ///< of a further dp_listen of 
 uint16_t dp_port_of(int fd);
 /// Small messages in both directions, called by both ends, so that a lane has reason to open. Not logged.
 void dp_warm(int fd);
+void dp_warm_alone(int fd);                      ///< the same without the sync at its end
 void dp_warm_solo(int client, int server);
 void dp_nonblocking(int fd, bool on);
 /// Proof, then a logged close.
