@@ -163,7 +163,8 @@ extension Lane {
         var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
             iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
         )
-        let r = withUnsafeMutablePointer(to: &parts.0) { p -> Int in
+        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
+            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
             var m = msghdr()
             m.msg_iov = p
             m.msg_iovlen = Int(target.remaining(most: min(most, target.left), p, 8))

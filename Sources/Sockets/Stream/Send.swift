@@ -95,7 +95,7 @@ extension Lane {
         p.0.events = 0x2000
         p.1.fd = e.local.pointee.pair?.pointee.channel ?? -1
         var zero = timespec()
-        _ = withUnsafeMutablePointer(to: &p.0) { slc_ppoll($0, 2, &zero, nil) }
+        _ = withUnsafeMutablePointer(to: &p) { slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil) }
         if p.0.revents & Int16(POLLERR | POLLHUP) != 0 {
             leaveRing(e, at: e.tx.pointee.offset)
             return nil
@@ -124,7 +124,8 @@ extension Lane {
         var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
             iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
         )
-        let r = withUnsafeMutablePointer(to: &parts.0) { p -> Int in
+        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
+            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
             var m = msghdr()
             m.msg_iov = p
             m.msg_iovlen = Int(source.remaining(most: source.left, p, 8))

@@ -145,7 +145,7 @@ struct Wait {
         }
         var r = 0
         if deadline == 0 && slice == 0 {
-            r = withUnsafeMutablePointer(to: &fds.0) { sluice_real_ppoll($0, 3, nil, nil) }
+            r = withUnsafeMutablePointer(to: &fds) { sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, nil, nil) }
         } else {
             let now = slc_now_ns()
             if deadline != 0 && now >= deadline { return .timedOut }
@@ -153,7 +153,7 @@ struct Wait {
             let whole = slice == 0 || left <= slice
             if !whole { left = slice }
             var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
-            r = withUnsafeMutablePointer(to: &fds.0) { sluice_real_ppoll($0, 3, &t, nil) }
+            r = withUnsafeMutablePointer(to: &fds) { sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, &t, nil) }
             if r == 0 { return deadline != 0 && whole && slice != left ? .timedOut : .ready }
         }
         if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
