@@ -4,6 +4,7 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
+#include <sys/vfs.h>
 
 long slc_socket_address(int fd, int peer, struct slc_address *out) {
     struct sockaddr_storage a;
@@ -188,4 +189,24 @@ long slc_peer_uid(int fd, uint32_t *uid) {
     long r = slc_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n);
     if (r == 0) *uid = c.uid;
     return r;
+}
+
+long slc_own_name(char *target) {
+    memset(target, 0, 32);
+    long fd = slc_openat(AT_FDCWD, "/proc/self/comm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fd;
+    long n = slc_read((int)fd, target, 31);
+    slc_close((int)fd);
+    if (n > 0 && target[n - 1] == '\n') target[n - 1] = 0;
+    return n;
+}
+
+long slc_is_sealed_memory(int fd, uint64_t bytes) {
+    struct statfs fs;
+    struct stat st;
+    long seals = slc_fcntl(fd, F_GET_SEALS, 0);
+    if (seals < 0 || (seals & (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)) return 0;
+    if (slc_syscall3(SYS_fstatfs, fd, SLC_P(&fs), 0) < 0 || fs.f_type != 0x01021994 /* TMPFS_MAGIC */) return 0;
+    if (slc_syscall3(SYS_fstat, fd, SLC_P(&st), 0) < 0 || (uint64_t)st.st_size != bytes) return 0;
+    return 1;
 }

@@ -10,6 +10,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -148,6 +149,10 @@ SLC_HIDDEN long slc_tcp_counts(int fd, uint64_t *acked, uint64_t *received);
 SLC_HIDDEN long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode);
 /// The inode of the one member of the epoll set `fd`, by /proc; -EPERM when it is no epoll set with exactly one member.
 SLC_HIDDEN long slc_epoll_member_inode(int fd, uint64_t *inode);
+/// The process's command name into 32 bytes at `target`.
+SLC_HIDDEN long slc_own_name(char *target);
+/// 1 when `fd` is a tmpfs file of exactly this size, sealed against shrinking, growing and further seals.
+SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
 /// SO_PEERCRED: user id of the other end, as it was at connect or listen.
 SLC_HIDDEN long slc_peer_uid(int fd, uint32_t *uid);
 

@@ -50,7 +50,13 @@ typedef struct sl_half {
     uint64_t mark_offset;   ///< producer of the side ring of publication marks, 0 while there is none
 } sl_half;
 _Static_assert(sizeof(sl_half) == 64, "sl_half");
-enum { SL_HALF_COUNTED = 1, SL_HALF_SHUT = 2, SL_HALF_WAS_FULL = 4, SL_HALF_EOF_SEEN = 8 };
+enum {
+    SL_HALF_COUNTED = 1,    ///< kernel_bytes is known
+    SL_HALF_SHUT = 2,       ///< shut down by this side
+    SL_HALF_GONE = 4,       ///< receiving half: left for good, the kernel stream carries all
+    SL_HALF_EOF_SEEN = 8,   ///< the kernel socket has reported the peer's FIN
+    SL_HALF_TAKE_BACK = 16, ///< sending half: bytes from other_offset to offset go to the kernel first
+};
 
 typedef struct sl_endpoint {
     // identity and state
@@ -88,13 +94,14 @@ typedef struct sl_endpoint {
     sl_half rx, tx;
     sl_endpoint_counters counters;
     uint64_t stack_address;   ///< sl_stack_header of its stack, as mapped
-    uint64_t kernel_limit;    ///< kernel send room at the switch, bytes
+    uint64_t ring_bytes;      ///< of one ring of the lane, a power of two
     uint64_t reserved[14];    ///< arrival log, marks, named stacks
 } sl_endpoint;
 _Static_assert(offsetof(sl_endpoint, local) == 64, "sl_endpoint.local");
 _Static_assert(offsetof(sl_endpoint, rx_timeout_ns) == 128, "sl_endpoint.rx_timeout_ns");
 _Static_assert(offsetof(sl_endpoint, rx_direction) == 192, "sl_endpoint.rx_direction");
 _Static_assert(offsetof(sl_endpoint, rx) == 256, "sl_endpoint.rx");
+_Static_assert(offsetof(sl_endpoint, tx) == 320 && offsetof(sl_endpoint, counters) == 384, "sl_endpoint.tx");
 _Static_assert(sizeof(sl_endpoint) == 640, "sl_endpoint");
 enum {
     SL_EP_FOREIGN = 1,        ///< a plain program may hold it too: no lane
@@ -177,7 +184,8 @@ typedef struct sl_direction {
     uint32_t receiver_cpu;   ///< where the receiver waits, +1
     uint64_t reserved2[6];
     uint64_t space_waiters; ///< bit per waiter of the sending side that wants to know of space
-    uint64_t reserved3[7];
+    uint64_t rung_at;        ///< time stamp counter of the sender's last ring: how long a spin would have lasted
+    uint64_t reserved3[6];
 } sl_direction;
 _Static_assert(offsetof(sl_direction, consumer) == 64, "sl_direction.consumer");
 _Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_waiters");
