@@ -118,6 +118,7 @@ expect "install --prefix" 0 'install: in' "$top/Scripts/install" --prefix "$work
 installed=$work/installed/bin/sluice
 expect "the installed launcher finds the installed library" 0 "^library: $work/installed/lib/sluice/libsluice.so" "$installed" -t true
 expect "and the installed profiles" 0 '^EF_POLL_USEC=100000$' "$installed" -p latency env
+expect "the manual of the settings, made from the table" 0 'EF_POLL_USEC' cat "$work/installed/share/man/man7/sluice-settings.7"
 expect "the manual page is there" 0 'TH SLUICE' cat "$work/installed/share/man/man1/sluice.1"
 if [ "$(id -u)" -eq 0 ]; then
     nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)

@@ -2,9 +2,10 @@
 import json
 import sys
 
-port = sys.argv[1]
+port = int(sys.argv[1])
 total = 0
-for socket in json.load(sys.stdin)["sockets"]:
-    if any(socket[end].rsplit(":", 1)[-1] == port for end in ("local", "remote")):
-        total += socket.get("rx_ring_bytes", 0) + socket.get("tx_ring_bytes", 0)
+for row in json.load(sys.stdin)["sockets"]:
+    if port in (row["local"]["port"], row["remote"]["port"]):
+        counters = row.get("counters") or {}
+        total += counters.get("rx_ring_bytes", 0) + counters.get("tx_ring_bytes", 0)
 print(total)
