@@ -1,0 +1,102 @@
+import Glibc
+
+/// One of those that are compared: a name and how to run it once.
+struct Contestant {
+    let name: String
+    let run: () throws -> Outcome
+}
+
+/// Contestants that are measured in turns, so that all of them see the same machine.
+struct Contest {
+    /// Short and unique, for `--only` and the goals.
+    let id: String
+    let title: String
+    /// What its table shows.
+    let metrics: [Metric]
+    let contestants: [Contestant]
+    /// Rounds of this contest; nil: those of the whole benchmark.
+    var rounds: Int?
+}
+
+/// The figures of a contestant: one sample per counted round.
+struct Standing {
+    var samples: [Sample] = []
+    /// Why it could not run.
+    var skipped: String?
+    /// Runs that did not count, because other processes used the machine.
+    var disturbed = 0
+
+    func value(_ metric: Metric) -> Double? { median(samples.compactMap { $0.values[metric] }) }
+}
+
+/// All results by contest and contestant.
+struct Results {
+    private(set) var standings: [String: [String: Standing]] = [:]
+
+    subscript(contest: String, contestant: String) -> Standing {
+        get { standings[contest]?[contestant] ?? Standing() }
+        set { standings[contest, default: [:]][contestant] = newValue }
+    }
+
+    func value(_ contest: String, _ contestant: String, _ metric: Metric) -> Double? { self[contest, contestant].value(metric) }
+}
+
+/// Runs contests round by round and repeats what other processes disturbed.
+struct Arena {
+    let rounds: Int
+    /// Largest share of one processor that others may use in a run that counts; nil: every run counts.
+    let limit: Double?
+    /// Repetitions of one run before its round is given up.
+    let repeats = 6
+    private(set) var results = Results()
+    private(set) var repeated = 0
+    private(set) var givenUp = 0
+    private(set) var counted = 0
+    private var neighbours = Neighbours()
+
+    init(rounds: Int, limit: Double?) {
+        self.rounds = rounds
+        self.limit = limit
+    }
+
+    /// Where the share of other processes is read.
+    var source: String { neighbours.description }
+
+    /// Measures all contestants of a contest. Blocks until all rounds are done.
+    mutating func hold(_ contest: Contest) {
+        for round in 0..<(contest.rounds ?? rounds) {
+            for index in contest.contestants.indices {
+                // The order moves on by one each round: nobody always runs after the same one.
+                let contestant = contest.contestants[(index + round) % contest.contestants.count]
+                if results[contest.id, contestant.name].skipped == nil { run(contestant, in: contest) }
+            }
+        }
+    }
+
+    private mutating func run(_ contestant: Contestant, in contest: Contest) {
+        for _ in 0...repeats {
+            neighbours.begin()
+            do {
+                switch try contestant.run() {
+                case .skipped(let reason):
+                    results[contest.id, contestant.name].skipped = reason
+                    return
+                case .measured(let sample):
+                    if limit == nil || neighbours.share() < limit! {
+                        results[contest.id, contestant.name].samples.append(sample)
+                        counted += 1
+                        return
+                    }
+                }
+            } catch {
+                results[contest.id, contestant.name].skipped = "failed: \(error)"
+                return
+            }
+            results[contest.id, contestant.name].disturbed += 1
+            repeated += 1
+            // Whoever disturbs may be short: let it end.
+            usleep(50_000)
+        }
+        givenUp += 1
+    }
+}

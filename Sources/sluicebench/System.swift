@@ -1,0 +1,73 @@
+import Glibc
+
+/// A system call that failed, or a program that could not do its work; the text is for the user.
+struct BenchError: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+    /// With the text of `errno`.
+    static func system(_ what: String) -> BenchError { BenchError("\(what): \(String(cString: strerror(errno)))") }
+}
+
+/// Monotonic time in nanoseconds.
+func monotonicNanoseconds() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+/// The contents of a small file of /proc or /sys; nil when it cannot be read.
+func contents(of path: String) -> String? {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    return readAll(descriptor)
+}
+
+/// Reads to the end of the file. Blocks.
+func readAll(_ descriptor: Int32) -> String? {
+    var bytes: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 65536)
+    while true {
+        let count = read(descriptor, &part, part.count)
+        if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+        if count < 0 {
+            if errno == EINTR { continue }
+            return nil
+        }
+        bytes.append(contentsOf: part[0..<count])
+    }
+}
+
+/// Whether a program file can be started.
+func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
+
+/// Writes a whole file.
+func write(_ text: String, to path: String) throws {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw BenchError.system(path) }
+    defer { close(descriptor) }
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        guard count > 0 else { throw BenchError.system(path) }
+        bytes = bytes.dropFirst(count)
+    }
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+func freePort() throws -> UInt16 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    guard descriptor >= 0 else { throw BenchError.system("socket") }
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            bind(descriptor, .init(__sockaddr__: $0), length) == 0 && getsockname(descriptor, .init(__sockaddr__: $0), &length) == 0
+        }
+    }
+    guard bound else { throw BenchError.system("a free port") }
+    return UInt16(bigEndian: address.sin_port)
+}

@@ -1,0 +1,81 @@
+/// Where the two ends run.
+enum Placement: String {
+    case two = "two cores"
+    case one = "same core"
+    case free = "unpinned"
+
+    var arguments: [String] {
+        switch self {
+        case .two: ["--cores", "0,1"]
+        case .one: ["--cores", "0,0"]
+        case .free: ["--cores", "-,-"]
+        }
+    }
+    /// Its part of a contest's name.
+    var mark: String {
+        switch self {
+        case .two: "two"
+        case .one: "same"
+        case .free: "free"
+        }
+    }
+}
+
+/// The contests between transports: ping-pong and one-way streams.
+struct Transfers {
+    let peer: Peer
+    let pace: Pace
+
+    private func contest(_ id: String, _ title: String, _ metrics: [Metric], _ arguments: [String], _ ways: [Way]) -> Contest {
+        let times = ["--warmup", "\(pace.warmupMilliseconds)", "--run", "\(pace.runMilliseconds)"]
+        return Contest(
+            id: id, title: title, metrics: metrics,
+            contestants: ways.map { way in
+                Contestant(name: way.name) { try peer.run(arguments + times + way.arguments, settings: way.settings) }
+            })
+    }
+
+    private func pingpong(_ id: String, _ title: String, _ size: Int, _ placement: Placement, _ ways: [Way], extra: [String] = []) -> Contest {
+        contest(
+            "pingpong-\(id)-\(placement.mark)-\(size)", "ping-pong \(bytesText(size)), \(title), \(placement.rawValue)", [.median, .p99, .p999, .processor],
+            ["pingpong", "--size", "\(size)"] + placement.arguments + extra, ways)
+    }
+
+    var contests: [Contest] {
+        var list: [Contest] = []
+        for size in pace.sizes { list.append(pingpong("spin", "spinning", size, .two, Way.spinning())) }
+        let slow: [Waiting] = [.asleep, .adaptive]
+        for placement in [Placement.two, .one] {
+            for size in pace.isQuick ? [64] : pace.sizes { list.append(pingpong("sleep", "blocking", size, placement, Way.blocking(slow))) }
+        }
+        for call in ["poll", "epoll"] {
+            for placement in pace.isQuick ? [Placement.two] : [.two, .one] {
+                list.append(pingpong(call, call, 64, placement, Way.blocking(slow, call: call)))
+            }
+        }
+        list.append(pingpong("spin", "spinning", 64, .free, Way.spinning().filter { $0.name != "bare ring" }))
+        list.append(pingpong("sleep", "blocking", 64, .free, Way.blocking(slow)))
+        let few: Set = ["kernel", "sluice", "sluice asleep", "sluice adaptive"]
+        let neighbour = ["--neighbour", "-"]
+        list.append(pingpong("spin-neighbour", "spinning beside a busy neighbour", 64, .two, Way.spinning().filter { few.contains($0.name) }, extra: neighbour))
+        list.append(pingpong("sleep-neighbour", "blocking beside a busy neighbour", 64, .two, Way.blocking(slow).filter { few.contains($0.name) }, extra: neighbour))
+        return list + streams
+    }
+
+    private var streams: [Contest] {
+        var list: [Contest] = []
+        for placement in [Placement.two, .free] {
+            for size in placement == .two ? pace.sizes : [64, 65536] {
+                let ways = Way.blocking([.adaptive, .spinning]) + (placement == .two ? [.ring] : [])
+                list.append(
+                    contest(
+                        "stream-\(placement.mark)-\(size)", "one way \(bytesText(size)), \(placement.rawValue)", [.rate, .bytes, .processor],
+                        ["stream", "--size", "\(size)"] + placement.arguments, ways))
+            }
+        }
+        return list
+    }
+}
+
+/// A message size for people.
+func bytesText(_ size: Int) -> String { size < 1024 ? "\(size) B" : "\(size / 1024) KB" }
