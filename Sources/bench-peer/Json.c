@@ -56,6 +56,7 @@ void json_print(int failed) {
     printf(",\"messages\":%llu,\"bytes\":%llu,\"elapsed_ns\":%llu", (unsigned long long)control->messages,
         (unsigned long long)control->bytes, (unsigned long long)control->elapsed_ns);
     sides();
+    if (control->cost_ns > 0) printf(",\"cost_ns\":%.3f", control->cost_ns);
     if (control->record.total) histogram(&control->record, ns_per_tick);
     printf("}\n");
 }

@@ -8,7 +8,7 @@
 struct options options = {
     .pattern = NULL, .transport = TRANSPORT_TCP, .wait = WAIT_BLOCK, .role = ROLE_PARENT, .control_fd = -1, .core = {-1, -1}, .neighbour = -2,
     .size = 64, .read_size = 65536, .warmup_ms = 50, .run_ms = 300, .limit_ms = 30000, .connections = 1000, .busy = 10, .rate = 100,
-    .messages = 10000, .call = "read-eventfd", .preload = NULL, .preload_side = {true, true},
+    .messages = 10000, .call = "read-zero", .preload = NULL, .preload_side = {true, true},
 };
 
 static const char usage[] =
@@ -27,7 +27,8 @@ static const char usage[] =
     "  --busy N         many: connections that carry messages (10)\n"
     "  --rate N         rate: messages a second (100)\n"
     "  --messages N     memory: messages on each connection; start: processes (10000)\n"
-    "  --call NAME      calls: read-eventfd, read-pipe, recv-unix, poll-pipes, close-file, fcntl-file, write-null\n"
+    "  --call NAME      calls: read-zero, readv-zero, write-null, recv-unix, exchange-unix, poll-pipes, select-pipes, epoll-pipes, fcntl-file,\n"
+    "                   dup-close, open-close\n"
     "  --preload LIB    library that the two sides are started with\n"
     "  --preload-side S both, server, client (both)\n";
 

@@ -68,6 +68,8 @@ struct control {
     uint64_t bytes;
     uint64_t elapsed_ns;
     uint64_t ticks;
+    /// Middle cost of a call or of a process start, where that is the result.
+    double cost_ns;
     struct record record;
 };
 
@@ -86,8 +88,10 @@ int options_parse(int argc, char **argv);
 int parent_run(char **argv);
 void json_print(int failed);
 
-/// Ends this side with a message that the parent prints; errno is added when it is not zero.
+/// Ends this side because a call failed; the parent prints the message and the text of errno.
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/// Ends this side because something is not as it must be.
+_Noreturn void wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /// Ends this side because the system refuses what the run needs.
 _Noreturn void skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void reach(uint32_t step);
@@ -102,10 +106,19 @@ uint64_t record_value(unsigned index);
 void measure_begin(void);
 void measure_end(void);
 
-// Patterns: one function per side.
+// Patterns: one function per side, or one for both where there is one process only.
 void pingpong_server(void);
 void pingpong_client(void);
 void stream_server(void);
 void stream_client(void);
+void churn_server(void);
+void churn_client(void);
+void many_server(void);
+void many_client(void);
+void rate_client(void);
+void memory_server(void);
+void memory_client(void);
+void calls_single(void);
+void start_single(void);
 
 #endif

@@ -8,7 +8,7 @@
 
 static char *buffer_of(size_t size) {
     char *bytes = aligned_alloc(4096, (size + 4095) & ~(size_t)4095);
-    if (!bytes) fail("memory");
+    if (!bytes) wrong("memory");
     memset(bytes, 7, size);
     return bytes;
 }
@@ -28,9 +28,9 @@ static void round_trip(struct link *link, char *bytes) {
     uint64_t expected = ++sequence, got;
     memcpy(bytes, &expected, sizeof expected);
     link_send(link, bytes, options.size);
-    if (!link_receive_all(link, bytes, options.size)) fail("the server ended the connection");
+    if (!link_receive_all(link, bytes, options.size)) wrong("the server ended the connection");
     memcpy(&got, bytes, sizeof got);
-    if (got != expected) fail("message %llu came back as %llu", (unsigned long long)expected, (unsigned long long)got);
+    if (got != expected) wrong("message %llu came back as %llu", (unsigned long long)expected, (unsigned long long)got);
 }
 
 void pingpong_client(void) {
@@ -53,6 +53,6 @@ void pingpong_client(void) {
     control->messages = sequence - first;
     control->bytes = control->messages * options.size;
     link_end_sending(&link);
-    if (link_receive(&link, bytes, options.size) != 0) fail("bytes after the last answer");
+    if (link_receive(&link, bytes, options.size) != 0) wrong("bytes after the last answer");
     link_close(&link);
 }

@@ -15,25 +15,29 @@
 static struct side *mine(void) { return &control->side[options.role == ROLE_CLIENT ? CLIENT : SERVER]; }
 static struct side *other(void) { return &control->side[options.role == ROLE_CLIENT ? SERVER : CLIENT]; }
 
-void fail(const char *format, ...) {
-    int error = errno;
-    struct side *side = mine();
-    va_list arguments;
-    va_start(arguments, format);
-    int n = vsnprintf(side->failure, sizeof side->failure, format, arguments);
-    va_end(arguments);
-    if (error && n > 0 && (size_t)n < sizeof side->failure)
-        snprintf(side->failure + n, sizeof side->failure - (size_t)n, ": %s", strerror(error));
+static _Noreturn void end(char *text, size_t size, const char *format, va_list arguments, int error) {
+    int n = vsnprintf(text, size, format, arguments);
+    if (error && n > 0 && (size_t)n < size) snprintf(text + n, size - (size_t)n, ": %s", strerror(error));
     _exit(1);
 }
 
-void skip(const char *format, ...) {
-    struct side *side = mine();
+void fail(const char *format, ...) {
+    int error = errno;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(side->skipped, sizeof side->skipped, format, arguments);
-    va_end(arguments);
-    _exit(1);
+    end(mine()->failure, sizeof mine()->failure, format, arguments, error);
+}
+
+void wrong(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    end(mine()->failure, sizeof mine()->failure, format, arguments, 0);
+}
+
+void skip(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    end(mine()->skipped, sizeof mine()->skipped, format, arguments, 0);
 }
 
 void reach(uint32_t step) {

@@ -10,7 +10,7 @@ void stream_server(void) {
     struct link link;
     link_open(&link);
     char *bytes = aligned_alloc(4096, (options.read_size + 4095) & ~(size_t)4095);
-    if (!bytes) fail("memory");
+    if (!bytes) wrong("memory");
     memset(bytes, 0, options.read_size);
     uint64_t total = 0;
     size_t n;
@@ -24,7 +24,7 @@ void stream_client(void) {
     struct link link;
     link_open(&link);
     char *bytes = aligned_alloc(4096, (options.size + 4095) & ~(size_t)4095);
-    if (!bytes) fail("memory");
+    if (!bytes) wrong("memory");
     memset(bytes, 7, options.size);
     // Looking at the clock for each message would be a good part of a fast one's cost.
     unsigned batch = options.size >= 16384 ? 4 : 64;
@@ -37,9 +37,9 @@ void stream_client(void) {
     while (ticks() < stop)
         for (unsigned i = 0; i < batch; i++, sent++) link_send(&link, bytes, options.size);
     link_end_sending(&link);
-    if (!link_receive_all(&link, &total, sizeof total)) fail("no final acknowledgement");
+    if (!link_receive_all(&link, &total, sizeof total)) wrong("no final acknowledgement");
     measure_end();
-    if (total != sent * options.size) fail("%llu bytes were sent, %llu arrived", (unsigned long long)(sent * options.size), (unsigned long long)total);
+    if (total != sent * options.size) wrong("%llu bytes were sent, %llu arrived", (unsigned long long)(sent * options.size), (unsigned long long)total);
     control->messages = sent - before;
     control->bytes = control->messages * options.size;
     link_close(&link);

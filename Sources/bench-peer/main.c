@@ -18,12 +18,15 @@ struct pattern {
     const char *name;
     void (*server)(void);
     void (*client)(void);
+    bool plain;
 };
 
-/// `server` alone: the pattern has one process, not two.
+/// Without a client the pattern has one process. Such a one that only starts others is not preloaded itself.
 static const struct pattern patterns[] = {
-    {"pingpong", pingpong_server, pingpong_client},
-    {"stream", stream_server, stream_client},
+    {"pingpong", pingpong_server, pingpong_client, false}, {"stream", stream_server, stream_client, false},
+    {"churn", churn_server, churn_client, false},          {"many", many_server, many_client, false},
+    {"rate", pingpong_server, rate_client, false},         {"memory", memory_server, memory_client, false},
+    {"calls", calls_single, NULL, false},                  {"start", start_single, NULL, true},
 };
 
 static size_t control_bytes(void) { return (sizeof(struct control) + 4095) & ~(size_t)4095; }
@@ -53,20 +56,26 @@ static int run_side(const struct pattern *pattern) {
     int side = options.role == ROLE_CLIENT ? CLIENT : SERVER;
     control->side[side].pid = getpid();
     pin(options.core[side]);
-    if (side == CLIENT) pattern->client();
-    else pattern->server();
+    if (side == CLIENT) {
+        pattern->client();
+        reach(STEP_DONE);
+    } else {
+        pattern->server();
+        // Its processor time is read by the client at the end of the interval.
+        if (pattern->client) await(STEP_DONE);
+    }
     return 0;
 }
 
 static volatile sig_atomic_t expired;
 static void expire(int number) { (void)number; expired = 1; }
 
-static pid_t start_side(char **argv, const char *role, int side, int fd) {
+static pid_t start_side(char **argv, const char *role, int side, int fd, bool plain) {
     pid_t parent = getpid(), pid = fork();
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
-    if (options.preload && options.preload_side[side]) setenv("LD_PRELOAD", options.preload, 1);
+    if (options.preload && options.preload_side[side] && !plain) setenv("LD_PRELOAD", options.preload, 1);
     int count = 0;
     while (argv[count]) count++;
     char **arguments = calloc((size_t)count + 3, sizeof *arguments);
@@ -124,8 +133,8 @@ static int run_parent(const struct pattern *pattern, char **argv) {
     pid_t neighbour = options.neighbour >= -1 ? start_neighbour() : 0;
     pid_t pids[2] = {0, 0};
     int count = pattern->client ? 2 : 1;
-    pids[0] = start_side(argv, count == 2 ? "server" : "single", SERVER, fd);
-    if (count == 2) pids[1] = start_side(argv, "client", CLIENT, fd);
+    pids[0] = start_side(argv, count == 2 ? "server" : "single", SERVER, fd, pattern->plain);
+    if (count == 2) pids[1] = start_side(argv, "client", CLIENT, fd, false);
     alarm(options.limit_ms / 1000 + 1);
     int failed = await_sides(pids, count);
     alarm(0);
