@@ -50,8 +50,16 @@ struct Child {
         output = ends[0]
     }
 
-    /// Waits for the end of the program and gives its output. Blocks for at most `seconds`; then the program is killed and an error thrown.
+    /// Waits for the end of the program and gives its output. Throws when it ends with a status other than 0. Blocks as `outcome`.
     mutating func finish(within seconds: Double) throws -> String {
+        let (status, text) = try outcome(within: seconds)
+        guard status == 0 else { throw BenchError("\(name) ended with status \(status): \(text.prefix(300))") }
+        return text
+    }
+
+    /// Waits for the end of the program: its exit status (128 and more: a signal) and its output.
+    /// Blocks for at most `seconds`, or until the tool is interrupted; then the program is killed and an error thrown.
+    mutating func outcome(within seconds: Double) throws -> (status: Int32, text: String) {
         var text: [UInt8] = []
         var part = [UInt8](repeating: 0, count: 65536)
         let end = monotonicNanoseconds() + UInt64(seconds * 1e9)
@@ -59,9 +67,10 @@ struct Child {
             let now = monotonicNanoseconds()
             var waited = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
             let ready = now < end ? poll(&waited, 1, Int32((end - now) / 1_000_000 + 1)) : 0
-            if ready < 0 && errno == EINTR { continue }
+            if ready < 0 && errno == EINTR && !Interruption.happened { continue }
             if ready <= 0 {
                 stop(SIGKILL)
+                try Interruption.check()
                 throw BenchError("\(name) did not finish within \(seconds) s")
             }
             let count = read(output, &part, part.count)
@@ -72,10 +81,7 @@ struct Child {
                 text.append(contentsOf: part[0..<count])
             }
         }
-        let status = reap()
-        let result = String(decoding: text, as: UTF8.self)
-        guard status == 0 else { throw BenchError("\(name) ended with status \(status): \(result.prefix(300))") }
-        return result
+        return (reap(), String(decoding: text, as: UTF8.self))
     }
 
     /// Ends the program by a signal, waits for that, and kills it when it takes longer than five seconds.
@@ -91,12 +97,17 @@ struct Child {
         output = -1
     }
 
-    /// User and system time of the program so far, all threads, in nanoseconds.
+    /// User and system time so far of the program and the processes that it has started and not yet reaped, in nanoseconds.
     func processorNanoseconds() throws -> UInt64 {
-        var clock = clockid_t()
-        var time = timespec()
-        guard clock_getcpuclockid(pid, &clock) == 0, clock_gettime(clock, &time) == 0 else { throw BenchError("\(name) is not running any more") }
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+        let children = (contents(of: "/proc/\(pid)/task/\(pid)/children") ?? "").split(whereSeparator: { $0 == " " || $0 == "\n" })
+        var sum: UInt64 = 0
+        for process in [pid] + children.compactMap({ pid_t($0) }) {
+            var clock = clockid_t()
+            var time = timespec()
+            guard clock_getcpuclockid(process, &clock) == 0, clock_gettime(clock, &time) == 0 else { throw BenchError("\(name) is not running any more") }
+            sum += UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+        }
+        return sum
     }
 
     private func reap() -> Int32 {

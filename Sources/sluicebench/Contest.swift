@@ -23,6 +23,8 @@ struct Standing {
     var samples: [Sample] = []
     /// Why it could not run.
     var skipped: String?
+    /// It could have run, but something went wrong.
+    var failed = false
     /// Runs that did not count, because other processes used the machine.
     var disturbed = 0
 
@@ -37,6 +39,9 @@ struct Results {
         get { standings[contest]?[contestant] ?? Standing() }
         set { standings[contest, default: [:]][contestant] = newValue }
     }
+
+    /// Whether any contestant went wrong.
+    var haveFailures: Bool { standings.values.contains { $0.values.contains(where: \.failed) } }
 
     func value(_ contest: String, _ contestant: String, _ metric: Metric) -> Double? { self[contest, contestant].value(metric) }
 }
@@ -63,17 +68,20 @@ struct Arena {
     var source: String { neighbours.description }
 
     /// Measures all contestants of a contest. Blocks until all rounds are done.
-    mutating func hold(_ contest: Contest) {
+    /// Throws only when the tool is interrupted.
+    mutating func hold(_ contest: Contest) throws {
         for round in 0..<(contest.rounds ?? rounds) {
             for index in contest.contestants.indices {
                 // The order moves on by one each round: nobody always runs after the same one.
                 let contestant = contest.contestants[(index + round) % contest.contestants.count]
-                if results[contest.id, contestant.name].skipped == nil { run(contestant, in: contest) }
+                if results[contest.id, contestant.name].skipped == nil {
+                    try run(contestant, in: contest)
+                }
             }
         }
     }
 
-    private mutating func run(_ contestant: Contestant, in contest: Contest) {
+    private mutating func run(_ contestant: Contestant, in contest: Contest) throws {
         for _ in 0...repeats {
             neighbours.begin()
             do {
@@ -89,6 +97,8 @@ struct Arena {
                     }
                 }
             } catch {
+                try Interruption.check()
+                results[contest.id, contestant.name].failed = true
                 results[contest.id, contestant.name].skipped = "failed: \(error)"
                 return
             }

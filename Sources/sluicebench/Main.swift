@@ -15,6 +15,8 @@ struct Sluicebench: ParsableCommand {
     var library: String = ".build/lib/libsluice.so"
     @Option(help: ArgumentHelp("The program that is measured.", valueName: "file"))
     var peer: String?
+    @Option(help: ArgumentHelp("Where redis, nginx, wrk and ab are unpacked (SLUICE_PROGRAMS).", valueName: "folder"))
+    var programs: String?
     @Option(help: "Rounds of each contest.")
     var rounds: Int?
     @Option(help: ArgumentHelp("Only contests whose name begins with this; may be given several times.", valueName: "name"))
@@ -27,27 +29,38 @@ struct Sluicebench: ParsableCommand {
     mutating func run() throws {
         let pace = quick ? Pace.quick : Pace.full
         let peer = Peer(path: self.peer ?? besideTool("bench-peer"), library: try absolute(library))
-        let contests = Transfers(peer: peer, pace: pace).contests.filter { contest in only.isEmpty || only.contains { contest.id.hasPrefix($0) } }
-        let goals = TransferGoals.all
+        let contests = all(peer, pace).filter { contest in only.isEmpty || only.contains { contest.id.hasPrefix($0) } }
+        let goals = TransferGoals.all + RedisGoals.all + NginxGoals.all + LifecycleGoals.all
         if list {
             for contest in contests { print(contest.id) }
             return
         }
+        guard !contests.isEmpty else { throw BenchError("no contest has such a name; --list shows them") }
         guard isExecutable(peer.path) else { throw BenchError("no program \(peer.path): build it first") }
+        Interruption.watch()
         var arena = Arena(rounds: rounds ?? pace.rounds, limit: noFilter ? nil : 0.1)
         for contest in contests {
-            arena.hold(contest)
+            try Interruption.check()
+            try arena.hold(contest)
             print(table(contest, arena.results))
             fflush(nil)
         }
         print(table(goals, arena.results, complete: only.isEmpty))
         print(arena.summary)
         if let json { try write(Document(arena, contests, goals).text(), to: json) }
+        if arena.results.haveFailures { throw ExitCode(1) }
+    }
+
+    private func all(_ peer: Peer, _ pace: Pace) -> [Contest] {
+        let root = programs ?? getenv("SLUICE_PROGRAMS").map { String(cString: $0) } ?? ".build/programs"
+        let real = Programs(root: (try? absolute(root)) ?? root, library: peer.library)
+        return Transfers(peer: peer, pace: pace).contests + Lifecycles(peer: peer, pace: pace).contests + Redis(programs: real, pace: pace).contests
+            + Nginx(programs: real, pace: pace).contests
     }
 
     /// The path with which other programs, started elsewhere, find the file.
     private func absolute(_ path: String) throws -> String {
-        guard let full = realpath(path, nil) else { throw BenchError.system("the library \(path)") }
+        guard let full = realpath(path, nil) else { throw BenchError.system(path) }
         defer { free(full) }
         return String(cString: full)
     }

@@ -60,15 +60,14 @@ struct Neighbours {
         }
     }
 
-    private func ownNanoseconds() -> UInt64 {
-        var sum: UInt64 = 0
-        for who in [RUSAGE_SELF, RUSAGE_CHILDREN] {
-            var usage = rusage()
-            getrusage(who, &usage)
-            for time in [usage.ru_utime, usage.ru_stime] { sum += UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_usec) * 1000 }
-        }
-        return sum
-    }
+    private func ownNanoseconds() -> UInt64 { usedNanoseconds(RUSAGE_SELF) + usedNanoseconds(RUSAGE_CHILDREN) }
+}
+
+/// User and system time of the tool itself, or of what it has started and reaped.
+func usedNanoseconds(_ who: __rusage_who) -> UInt64 {
+    var usage = rusage()
+    getrusage(who, &usage)
+    return [usage.ru_utime, usage.ru_stime].reduce(0) { $0 + UInt64($1.tv_sec) * 1_000_000_000 + UInt64($1.tv_usec) * 1000 }
 }
 
 /// The number after a word at the begin of a line.

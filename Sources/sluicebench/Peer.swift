@@ -19,26 +19,21 @@ struct Peer {
         var maximum_ns: Double?
         var server: Side?
         var client: Side?
+        var cost_ns: Double?
         var histogram: [[Double]]?
     }
 
-    /// Runs one pattern to its end. Blocks.
+    /// Runs one pattern to its end. Blocks, at most for `limit` seconds.
     /// - Parameter settings: the environment of a run under Sluice; nil runs without it.
-    func run(_ arguments: [String], settings: [String: String]?) throws -> Outcome {
-        var words = [path] + arguments
+    func run(_ arguments: [String], settings: [String: String]?, limit: Int = 30) throws -> Outcome {
+        var words = [path] + arguments + ["--limit", "\(limit * 1000)"]
         var environment = cleanEnvironment()
         if let settings {
             words += ["--preload", library]
             environment.merge(settings) { $1 }
         }
-        let limit = 30.0
-        var child = try Child(words + (words.contains("--limit") ? [] : ["--limit", "\(Int(limit * 1000))"]), environment: environment)
-        return try outcome(of: child.finish(within: max(limit, limitSeconds(in: words)) + 5))
-    }
-
-    private func limitSeconds(in words: [String]) -> Double {
-        guard let at = words.firstIndex(of: "--limit"), at + 1 < words.count else { return 0 }
-        return (Double(words[at + 1]) ?? 0) / 1000
+        var child = try Child(words, environment: environment)
+        return try outcome(of: child.outcome(within: Double(limit) + 5).text)
     }
 
     /// The figures in an answer.
@@ -53,7 +48,16 @@ struct Peer {
         sample.values[.rate] = messages / elapsed * 1e9
         sample.values[.bytes] = (answer.bytes ?? 0) / elapsed * 1e9
         sample.values[.processor] = (server.cpu_ns + client.cpu_ns) / messages
-        sample.values[.cost] = elapsed / messages
+        sample.values[.cost] = answer.cost_ns
+        let (pss, rss) = (growth(\.pss_before, \.pss_after, server, client), growth(\.rss_before, \.rss_after, server, client))
+        sample.values[.resident] = pss
+        sample.values[.residentTwice] = rss
         return .measured(sample)
+    }
+
+    /// By how much the memory of both ends grew.
+    private func growth(_ before: KeyPath<Answer.Side, Double?>, _ after: KeyPath<Answer.Side, Double?>, _ server: Answer.Side, _ client: Answer.Side) -> Double? {
+        guard let a = server[keyPath: before], let b = server[keyPath: after], let c = client[keyPath: before], let d = client[keyPath: after] else { return nil }
+        return b - a + d - c
     }
 }

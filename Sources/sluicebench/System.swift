@@ -71,3 +71,65 @@ func freePort() throws -> UInt16 {
     guard bound else { throw BenchError.system("a free port") }
     return UInt16(bigEndian: address.sin_port)
 }
+
+/// SIGINT, SIGTERM and SIGHUP end the tool in order: what it started is ended, its files are removed.
+enum Interruption {
+    private nonisolated(unsafe) static var signal: sig_atomic_t = 0
+    static var happened: Bool { signal != 0 }
+
+    static func watch() {
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { Interruption.signal = $0 }
+        for number in [SIGINT, SIGTERM, SIGHUP] { sigaction(number, &action, nil) }
+    }
+
+    static func check() throws {
+        if happened { throw BenchError("interrupted") }
+    }
+}
+
+/// A folder for the files of a program; `remove` when the program has ended.
+struct Folder {
+    let path: String
+
+    init() throws {
+        var template = Array("\(getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")/sluicebench-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw BenchError.system("a temporary folder") }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// Removes the folder with its files; the folders in it must be empty.
+    func remove() {
+        guard let folder = opendir(path) else { return }
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
+            }
+            if name == "." || name == ".." { continue }
+            if unlink("\(path)/\(name)") != 0 { rmdir("\(path)/\(name)") }
+        }
+        closedir(folder)
+        rmdir(path)
+    }
+}
+
+/// Blocks until something listens on the port of 127.0.0.1, at most five seconds.
+func awaitListener(_ port: UInt16, of child: Child) throws {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    let end = monotonicNanoseconds() + 5_000_000_000
+    while monotonicNanoseconds() < end && !Interruption.happened {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, .init(__sockaddr__: $0), socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if status == 0 { return }
+        usleep(2000)
+    }
+    throw BenchError("\(child.name) does not listen on port \(port)")
+}
