@@ -1,0 +1,89 @@
+// The life of descriptor numbers: close, dup, fcntl, ioctl.
+#include "Interpose.h"
+
+SLI_EXPORT(close);
+SLI_EXPORT_AS(__close, sli_close);
+int sli_close(int fd) {
+    uint64_t entry = slc_fd_entry(fd);
+    if (SLI_UNLIKELY(entry)) {
+        long refused = sluice_before_close(fd, entry);
+        if (refused < 0) return (int)sli_result(refused);
+    }
+    return SLI_REAL(close)(fd);
+}
+
+// fclose closes the number inside libc. A stream without a number says -1, as does a stream that is no file.
+SLI_EXPORT(fclose);
+SLI_EXPORT_AS(_IO_fclose, sli_fclose);
+int sli_fclose(FILE *stream) {
+    int saved = errno, fd = stream ? fileno(stream) : -1;
+    errno = saved;
+    uint64_t entry = slc_fd_entry(fd);
+    if (SLI_UNLIKELY(entry) && SLC_FD_KIND(entry) != SLC_FD_OWN) sluice_before_close(fd, entry);
+    return SLI_REAL(fclose)(stream);
+}
+
+int sli_duplicated(int from, uint64_t from_entry, int to) {
+    if (to < 0) return to;
+    unsigned kind = SLC_FD_KIND(from_entry);
+    if (kind != SLC_FD_ENDPOINT && kind != SLC_FD_EPOLL) return sli_made(to);
+    sluice_duplicated(from, from_entry, to);
+    // libc's own streams use these numbers by calls that nobody can see.
+    if (to <= STDERR_FILENO) sli_hand_back(to, SLI_REASON_FOREIGN_CALL);
+    return to;
+}
+
+SLI_EXPORT(dup);
+int sli_dup(int fd) {
+    uint64_t entry = slc_fd_entry(fd);
+    return sli_duplicated(fd, entry, SLI_REAL(dup)(fd));
+}
+
+/// dup2 and dup3 close what `to` was, but only when `from` is a descriptor at all. 0, or -errno.
+static long before_replace(int from, int to) {
+    uint64_t entry = slc_fd_entry(to);
+    if (SLI_LIKELY(!entry) || from == to) return 0;
+    long known = slc_fcntl(from, F_GETFD, 0);
+    return known < 0 ? known : sluice_before_replace(to, entry);
+}
+
+SLI_EXPORT(dup2);
+SLI_EXPORT_AS(__dup2, sli_dup2);
+int sli_dup2(int from, int to) {
+    uint64_t entry = slc_fd_entry(from);
+    long refused = before_replace(from, to);
+    if (refused < 0) return (int)sli_result(refused);
+    int made = SLI_REAL(dup2)(from, to);
+    return from == to ? made : sli_duplicated(from, entry, made);
+}
+
+SLI_EXPORT(dup3);
+int sli_dup3(int from, int to, int flags) {
+    uint64_t entry = slc_fd_entry(from);
+    if (from == to || flags & ~O_CLOEXEC) return SLI_REAL(dup3)(from, to, flags); // refused by the kernel
+    long refused = before_replace(from, to);
+    if (refused < 0) return (int)sli_result(refused);
+    return sli_duplicated(from, entry, SLI_REAL(dup3)(from, to, flags));
+}
+
+static inline int control(int fd, int command, void *argument, int (*real)(int, int, void *)) {
+    uint64_t entry = slc_fd_entry(fd);
+    if (SLI_LIKELY(!entry) && command != F_DUPFD && command != F_DUPFD_CLOEXEC) return real(fd, command, argument);
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) return sli_duplicated(fd, entry, real(fd, command, argument));
+    if (SLC_FD_KIND(entry) != SLC_FD_ENDPOINT) return real(fd, command, argument);
+    return (int)sli_result(sluice_fcntl(fd, entry, command, (long)argument));
+}
+
+// Variadic in libc. The third argument, an int or an address, stands in the same register whatever its type.
+SLI_EXPORT(fcntl);
+SLI_EXPORT_AS(__fcntl, sli_fcntl);
+int sli_fcntl(int fd, int command, void *argument) { return control(fd, command, argument, SLI_REAL(fcntl)); }
+SLI_EXPORT(fcntl64);
+int sli_fcntl64(int fd, int command, void *argument) { return control(fd, command, argument, SLI_REAL(fcntl64)); }
+
+SLI_EXPORT(ioctl);
+int sli_ioctl(int fd, unsigned long request, void *argument) {
+    uint64_t entry = sli_endpoint(fd);
+    if (!entry) return SLI_REAL(ioctl)(fd, request, argument);
+    return (int)sli_result(sluice_ioctl(fd, entry, request, argument));
+}

@@ -1,0 +1,61 @@
+#include "Interpose.h"
+#include <stdlib.h>
+
+uint32_t sli_started;
+static int process; // who owns this memory
+
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object);
+int __cxa_at_quick_exit(void (*function)(void *), void *object);
+extern void *__dso_handle;
+
+void sli_remember_process(void) { process = slc_getpid(); }
+_Bool sli_in_vfork_child(void) { return process && slc_getpid() != process; }
+
+static void after_fork_in_child(void) {
+    sli_remember_process();
+    sluice_fork_child();
+}
+static void before_quick_exit(void *ignored) {
+    (void)ignored;
+    sluice_at_exit();
+}
+
+void sli_begin(void) {
+    static uint32_t begun;
+    if (slc_exchange_u32(&begun, 1)) return; // another thread, or a look-up below that called us, is at it
+    sli_remember_process();
+    sli_resolve();
+    __register_atfork(sluice_fork_prepare, sluice_fork_parent, after_fork_in_child, &__dso_handle);
+    __cxa_at_quick_exit(before_quick_exit, &__dso_handle);
+    sluice_start();
+    slc_release_u32(&sli_started, 1);
+}
+
+// Other libraries' constructors may come first; then the first call that makes a socket has started Sluice already.
+__attribute__((constructor(101))) static void constructed(void) { sli_begin_once(); }
+__attribute__((destructor)) static void ending(void) { sluice_at_exit(); }
+
+SLI_EXPORT(_exit);
+SLI_EXPORT_AS(_Exit, sli__exit);
+__attribute__((noreturn)) void sli__exit(int status) {
+    sluice_at_exit();
+    // libc's _exit is no more than this, and cannot be told from it.
+    for (;;) slc_syscall3(SYS_exit_group, status, 0, 0);
+}
+
+// glibc's _Fork runs no fork handlers.
+SLI_EXPORT(_Fork);
+pid_t sli__Fork(void) {
+    sluice_fork_prepare();
+    pid_t pid = SLI_REAL(_Fork)();
+    if (pid == 0)
+        after_fork_in_child();
+    else
+        sluice_fork_parent();
+    return pid;
+}
+
+const char *sluice_getenv(const char *name) { return secure_getenv(name); }
+
+/// The version of the library, as text.
+__attribute__((visibility("default"))) const char *sluice_version(void) { return "0.1.0"; }
