@@ -9,7 +9,9 @@ func cleanEnvironment() -> [String: String] {
         next += 1
         guard let equals = text.firstIndex(of: "=") else { continue }
         let name = String(text[..<equals])
-        if name == "LD_PRELOAD" || name.hasPrefix("EF_") || name.hasPrefix("SLUICE_") || name == "_NET_KERNEL_BYPASS_RECV_MODE" { continue }
+        if name == "LD_PRELOAD" || name.hasPrefix("EF_") || name.hasPrefix("SLUICE_") || name == "_NET_KERNEL_BYPASS_RECV_MODE" {
+            continue
+        }
         result[name] = String(text[text.index(after: equals)...])
     }
     return result
@@ -26,7 +28,8 @@ struct Child {
     /// - Parameters:
     ///   - core: the only core it may use; nil leaves the tool's own set.
     ///   - captured: its standard output is kept for `finish`, else thrown away. Its standard error goes to the tool's when `loud`.
-    init(_ arguments: [String], environment: [String: String], core: Int? = nil, captured: Bool = true, loud: Bool = true) throws {
+    init(_ arguments: [String], environment: [String: String], core: Int? = nil, captured: Bool = true, loud: Bool = true) throws
+    {
         name = String(arguments[0].split(separator: "/").last ?? "?")
         var ends: [Int32] = [-1, -1]
         if captured, pipe2(&ends, O_CLOEXEC) != 0 { throw BenchError.system("pipe") }
@@ -34,7 +37,11 @@ struct Child {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        if captured { posix_spawn_file_actions_adddup2(&actions, ends[1], 1) } else { posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0) }
+        if captured {
+            posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        }
         if !loud { posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) }
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
         var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
@@ -99,12 +106,15 @@ struct Child {
 
     /// User and system time so far of the program and the processes that it has started and not yet reaped, in nanoseconds.
     func processorNanoseconds() throws -> UInt64 {
-        let children = (contents(of: "/proc/\(pid)/task/\(pid)/children") ?? "").split(whereSeparator: { $0 == " " || $0 == "\n" })
+        let children = (contents(of: "/proc/\(pid)/task/\(pid)/children") ?? "").split(whereSeparator: { $0 == " " || $0 == "\n" }
+        )
         var sum: UInt64 = 0
         for process in [pid] + children.compactMap({ pid_t($0) }) {
             var clock = clockid_t()
             var time = timespec()
-            guard clock_getcpuclockid(process, &clock) == 0, clock_gettime(clock, &time) == 0 else { throw BenchError("\(name) is not running any more") }
+            guard clock_getcpuclockid(process, &clock) == 0, clock_gettime(clock, &time) == 0 else {
+                throw BenchError("\(name) is not running any more")
+            }
             sum += UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
         }
         return sum
@@ -125,6 +135,8 @@ private func withCore<Result>(_ core: Int?, _ body: () -> Result) throws -> Resu
     defer { sched_setaffinity(0, MemoryLayout<cpu_set_t>.size, &before) }
     var only = cpu_set_t()
     withUnsafeMutableBytes(of: &only) { $0[core / 8] = 1 << UInt8(core % 8) }
-    guard sched_setaffinity(0, MemoryLayout<cpu_set_t>.size, &only) == 0 else { throw BenchError.system("pinning to core \(core)") }
+    guard sched_setaffinity(0, MemoryLayout<cpu_set_t>.size, &only) == 0 else {
+        throw BenchError.system("pinning to core \(core)")
+    }
     return body()
 }

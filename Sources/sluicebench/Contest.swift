@@ -16,6 +16,8 @@ struct Contest {
     let contestants: [Contestant]
     /// Rounds of this contest; nil: those of the whole benchmark.
     var rounds: Int?
+    /// It has a table of its own; false: it stands in a table with others.
+    var isShown = true
 }
 
 /// The figures of a contestant: one sample per counted round.
@@ -53,15 +55,18 @@ struct Arena {
     let limit: Double?
     /// Repetitions of one run before its round is given up.
     let repeats = 6
+    /// Time for repetitions that is left, in nanoseconds; without any, disturbed runs are given up at once.
+    private var patience: UInt64
     private(set) var results = Results()
-    private(set) var repeated = 0
+    private(set) var disturbed = 0
     private(set) var givenUp = 0
     private(set) var counted = 0
     private var neighbours = Neighbours()
 
-    init(rounds: Int, limit: Double?) {
+    init(rounds: Int, limit: Double?, patienceSeconds: Int) {
         self.rounds = rounds
         self.limit = limit
+        patience = UInt64(patienceSeconds) * 1_000_000_000
     }
 
     /// Where the share of other processes is read.
@@ -83,6 +88,7 @@ struct Arena {
 
     private mutating func run(_ contestant: Contestant, in contest: Contest) throws {
         for _ in 0...repeats {
+            let began = monotonicNanoseconds()
             neighbours.begin()
             do {
                 switch try contestant.run() {
@@ -103,10 +109,22 @@ struct Arena {
                 return
             }
             results[contest.id, contestant.name].disturbed += 1
-            repeated += 1
-            // Whoever disturbs may be short: let it end.
-            usleep(50_000)
+            disturbed += 1
+            try awaitQuiet()
+            let spent = monotonicNanoseconds() - began
+            patience -= min(patience, spent)
+            if patience == 0 { break }
         }
         givenUp += 1
+    }
+
+    /// Blocks until others have left the processors alone for a tenth of a second, at most three seconds.
+    private mutating func awaitQuiet() throws {
+        for _ in 0..<30 {
+            neighbours.begin()
+            usleep(100_000)
+            try Interruption.check()
+            if neighbours.share() < limit ?? .infinity { return }
+        }
     }
 }

@@ -26,7 +26,7 @@ struct Document: Encodable {
     }
     let machine: Machine
     let counted: Int
-    let repeated: Int
+    let disturbed: Int
     let givenUp: Int
     let filter: Double?
     let results: [Line]
@@ -36,9 +36,10 @@ struct Document: Encodable {
         let model = (contents(of: "/proc/cpuinfo") ?? "").split(separator: "\n").first { $0.hasPrefix("model name") }
         machine = Machine(
             kernel: (contents(of: "/proc/sys/kernel/osrelease") ?? "").split(separator: "\n").first.map(String.init) ?? "",
-            processor: model?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "", processors: sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+            processor: model?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "",
+            processors: sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         counted = arena.counted
-        repeated = arena.repeated
+        disturbed = arena.disturbed
         givenUp = arena.givenUp
         filter = arena.limit
         let found = arena.results
@@ -47,11 +48,14 @@ struct Document: Encodable {
                 let standing = found[contest.id, contestant.name]
                 let pairs = Metric.allCases.compactMap { metric in standing.value(metric).map { (metric.rawValue, $0) } }
                 return Line(
-                    contest: contest.id, contestant: contestant.name, values: Dictionary(uniqueKeysWithValues: pairs), rounds: standing.samples.count,
+                    contest: contest.id, contestant: contestant.name, values: Dictionary(uniqueKeysWithValues: pairs),
+                    rounds: standing.samples.count,
                     disturbed: standing.disturbed, skipped: standing.skipped)
             }
         }
-        figures = goals.map { Figure(name: $0.name, goal: $0.asked, measured: $0.value(found), unit: $0.unit, verdict: $0.verdict(found).rawValue) }
+        figures = goals.map {
+            Figure(name: $0.name, goal: $0.asked, measured: $0.value(found), unit: $0.unit, verdict: $0.verdict(found).rawValue)
+        }
     }
 
     func text() throws -> String {

@@ -5,12 +5,14 @@ struct Lifecycles {
 
     static let rates = [10, 100, 1000]
     static let calls = [
-        "read-zero", "readv-zero", "write-null", "recv-unix", "exchange-unix", "poll-pipes", "select-pipes", "epoll-pipes", "fcntl-file", "dup-close",
+        "read-zero", "readv-zero", "write-null", "recv-unix", "exchange-unix", "poll-pipes", "select-pipes", "epoll-pipes",
+        "fcntl-file", "dup-close",
         "open-close",
     ]
     /// Kernel and Sluice as they are without any setting.
     private let both = [
-        Way(name: "kernel", arguments: ["--transport", "tcp"]), Way(name: "sluice", arguments: ["--transport", "tcp"], settings: [:]),
+        Way(name: "kernel", arguments: ["--transport", "tcp"]),
+        Way(name: "sluice", arguments: ["--transport", "tcp"], settings: [:]),
     ]
     private let unix = Way(name: "unix", arguments: ["--transport", "unix"])
     private let spinning = Way(name: "sluice spinning", arguments: ["--transport", "tcp"], settings: Waiting.spinning.settings)
@@ -18,7 +20,9 @@ struct Lifecycles {
 
     private var times: [String] { ["--warmup", "\(pace.warmupMilliseconds)", "--run", "\(pace.runMilliseconds)"] }
 
-    private func contest(_ id: String, _ title: String, _ metrics: [Metric], _ arguments: [String], _ ways: [Way], rounds: Int? = nil) -> Contest {
+    private func contest(
+        _ id: String, _ title: String, _ metrics: [Metric], _ arguments: [String], _ ways: [Way], rounds: Int? = nil
+    ) -> Contest {
         Contest(
             id: id, title: title, metrics: metrics,
             contestants: ways.map { way in
@@ -28,15 +32,19 @@ struct Lifecycles {
 
     var contests: [Contest] { crowds + rated + [memory] + unaccelerated }
 
+    /// More than elsewhere: the goal is a few percent, and the place of a new connection's wake-ups moves by more than that.
+    private var churnRounds: Int { pace.isQuick ? 7 : 21 }
+
     private var crowds: [Contest] {
-        let two = Placement.two.arguments
+        let two = Placement.two.arguments(peer.cores)
         return [
             contest(
-                "churn-two", "a connection per request, two cores", [.rate, .median, .p99, .p999, .processor], ["churn"] + two + times,
-                both + [nodelay, unix]),
+                "churn-two", "a connection per request, two cores", [.rate, .median, .p99, .p999, .processor],
+                ["churn"] + two + times,
+                both + [nodelay, unix], rounds: churnRounds),
             contest(
                 "churn-free", "a connection per request, unpinned", [.rate, .median, .p99, .p999, .processor],
-                ["churn"] + Placement.free.arguments + times, both + [nodelay, unix]),
+                ["churn"] + Placement.free.arguments(peer.cores) + times, both + [nodelay, unix], rounds: churnRounds),
             contest(
                 "many-two", "1000 connections, 10 busy, epoll", [.rate, .median, .p99, .p999, .processor],
                 ["many", "--connections", "1000", "--busy", "10"] + two + times, both + [spinning, nodelay, unix]),
@@ -49,7 +57,8 @@ struct Lifecycles {
             let milliseconds = max(pace.isQuick ? 700 : 3000, (pace.isQuick ? 15 : 40) * 1000 / rate)
             return contest(
                 "rate-\(rate)", "\(rate) messages a second, two cores", [.processor, .median, .p99],
-                ["rate", "--rate", "\(rate)", "--run", "\(milliseconds)", "--warmup", "20"] + Placement.two.arguments, both)
+                ["rate", "--rate", "\(rate)", "--run", "\(milliseconds)", "--warmup", "20"] + Placement.two.arguments(peer.cores),
+                both)
         }
     }
 
@@ -65,21 +74,45 @@ struct Lifecycles {
             contestants: both.map { way in
                 Contestant(name: way.name) {
                     let number = way.settings == nil ? min(messages, 100) : messages
-                    let arguments = ["memory", "--connections", "\(connections)", "--messages", "\(number)"] + Placement.two.arguments
+                    let arguments =
+                        ["memory", "--connections", "\(connections)", "--messages", "\(number)"]
+                        + Placement.two.arguments(peer.cores)
                     let outcome = try peer.run(arguments + way.arguments, settings: way.settings, limit: pace.isQuick ? 60 : 900)
                     guard case .measured(var sample) = outcome else { return outcome }
-                    for metric in [Metric.resident, .residentTwice] { sample.values[metric] = sample.values[metric].map { $0 / Double(connections) } }
+                    for metric in [Metric.resident, .residentTwice] {
+                        sample.values[metric] = sample.values[metric].map { $0 / Double(connections) }
+                    }
                     return .measured(sample)
                 }
             }, rounds: 1)
     }
 
+    /// One process on one core, with and without the library.
     private var unaccelerated: [Contest] {
         let plain = [Way(name: "without", arguments: []), Way(name: "sluice", arguments: [], settings: [:])]
         let rounds = pace.isQuick ? 5 : 11
+        let place = ["--cores", "\(peer.cores.client),-"]
         return Self.calls.map { call in
-            contest("call-\(call)", "call \(call)", [.cost], ["calls", "--call", call, "--run", "40", "--cores", "1,1"], plain, rounds: rounds)
-        } + [contest("start", "start and end of /bin/true", [.cost], ["start", "--messages", "100", "--cores", "1,1"], plain, rounds: rounds)]
+            var one = contest(
+                "call-\(call)", "call \(call)", [.cost], ["calls", "--call", call, "--run", "40"] + place, plain, rounds: rounds)
+            one.isShown = false
+            return one
+        } + [
+            contest(
+                "start", "start and end of /bin/true", [.cost], ["start", "--messages", "100"] + place, plain, rounds: rounds)
+        ]
+    }
+
+    /// The calls in one table.
+    static func callTable(_ contests: [Contest], _ results: Results) -> String {
+        let lines = contests.filter { $0.id.hasPrefix("call-") }.map { contest -> [String] in
+            let (without, with) = (results.value(contest.id, "without", .cost), results.value(contest.id, "sluice", .cost))
+            guard let without, let with else {
+                return [contest.title, results[contest.id, "sluice"].skipped ?? "no undisturbed run"]
+            }
+            return [contest.title, Metric.cost.show(without), Metric.cost.show(with), Metric.cost.show(with - without)]
+        }
+        return lines.isEmpty ? "" : render(["unaccelerated call", "without", "sluice", "difference"], lines)
     }
 }
 
@@ -87,26 +120,33 @@ struct Lifecycles {
 enum LifecycleGoals {
     static var all: [Goal] {
         var list = [
-            Goal.quotient("connection per request: sluice / kernel", .atLeast(0.95), .rate, Entry("churn-two", "sluice"), over: Entry("churn-two", "kernel")),
+            Goal.quotient(
+                "connection per request: sluice / kernel", .atLeast(0.95), .rate, Entry("churn-two", "sluice"),
+                over: Entry("churn-two", "kernel")),
             .quotient(
-                "connection per request, unpinned: sluice / kernel", .atLeast(0.95), .rate, Entry("churn-free", "sluice"), over: Entry("churn-free", "kernel")),
+                "connection per request, unpinned: sluice / kernel", .atLeast(0.95), .rate, Entry("churn-free", "sluice"),
+                over: Entry("churn-free", "kernel")),
         ]
         for rate in Lifecycles.rates {
             let contest = "rate-\(rate)"
             list.append(
                 .quotient(
-                    "user and system time, \(rate) messages a second: sluice / kernel", .atMost(1.05), .processor, Entry(contest, "sluice"),
+                    "user and system time, \(rate) messages a second: sluice / kernel", .atMost(1.05), .processor,
+                    Entry(contest, "sluice"),
                     over: Entry(contest, "kernel")))
         }
-        list.append(.figure("resident memory of a connection", .atMost(24), " KB", Entry("memory", "sluice"), .resident, scale: 1024))
+        list.append(
+            .figure("resident memory of a connection", .atMost(24), " KB", Entry("memory", "sluice"), .resident, scale: 1024))
         list.append(
             .difference(
-                "process start: sluice less plain", .atMost(0.3), " ms", .cost, Entry("start", "sluice"), less: Entry("start", "without"), scale: 1e6))
+                "process start: sluice less plain", .atMost(0.3), " ms", .cost, Entry("start", "sluice"),
+                less: Entry("start", "without"), scale: 1e6))
         for call in Lifecycles.calls {
             let contest = "call-\(call)"
             list.append(
                 .difference(
-                    "call \(call): sluice less plain", .atMost(10), " ns", .cost, Entry(contest, "sluice"), less: Entry(contest, "without"), scale: 1))
+                    "call \(call): sluice less plain", .atMost(10), " ns", .cost, Entry(contest, "sluice"),
+                    less: Entry(contest, "without"), scale: 1))
         }
         return list
     }

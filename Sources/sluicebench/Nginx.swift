@@ -7,23 +7,30 @@ struct Nginx {
 
     var contests: [Contest] {
         [1, 50].map { clients in
-            contest("nginx-keep-\(clients)", "nginx 1 KB, kept connections: \(clients)", [.rate, .median, .p99, .processor]) { settings in
+            contest("nginx-keep-\(clients)", "nginx 1 KB, kept connections: \(clients)", [.rate, .median, .p99, .processor]) {
+                settings in
                 try keep(clients, settings)
             }
         } + [
-            contest("nginx-churn", "nginx 1 KB, a connection per request, 10 at once", [.rate, .processor]) { settings in try churn(settings) }
+            contest("nginx-churn", "nginx 1 KB, a connection per request, 10 at once", [.rate, .processor]) { settings in
+                try churn(settings)
+            }
         ]
     }
 
-    private func contest(_ id: String, _ title: String, _ metrics: [Metric], _ run: @escaping ([String: String]?) throws -> Outcome) -> Contest {
+    private func contest(
+        _ id: String, _ title: String, _ metrics: [Metric], _ run: @escaping ([String: String]?) throws -> Outcome
+    ) -> Contest {
         Contest(
             id: id, title: title, metrics: metrics,
-            contestants: [Contestant(name: "kernel") { try run(nil) }, Contestant(name: "sluice") { try run([:]) }], rounds: pace.isQuick ? 2 : 5)
+            contestants: [Contestant(name: "kernel") { try run(nil) }, Contestant(name: "sluice") { try run([:]) }],
+            rounds: pace.isQuick ? 2 : 5)
     }
 
     /// One worker; its user is the client's, since ends of different users do not share memory.
     private func configuration(_ folder: Folder, _ port: UInt16) -> String {
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map { "\($0)_temp_path \(folder.path)/\($0);" }.joined(separator: " ")
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map { "\($0)_temp_path \(folder.path)/\($0);" }
+            .joined(separator: " ")
         return """
             \(geteuid() == 0 ? "user root root;" : "")
             daemon off; worker_processes 1; pid \(folder.path)/pid; error_log \(folder.path)/errors crit;
@@ -36,7 +43,9 @@ struct Nginx {
             """
     }
 
-    private func serve(_ settings: [String: String]?, _ client: String, _ body: (Server, String) throws -> Outcome) throws -> Outcome {
+    private func serve(
+        _ settings: [String: String]?, _ client: String, _ body: (Server, String) throws -> Outcome
+    ) throws -> Outcome {
         guard let server = programs.path("nginx") else { return .skipped("nginx is not there: Scripts/setup brings it") }
         guard let tool = programs.path(client) else { return .skipped("\(client) is not there: Scripts/setup brings it") }
         return try Server.with(
@@ -52,7 +61,9 @@ struct Nginx {
         try serve(settings, "wrk") { server, tool in
             // wrk counts whole seconds.
             let seconds = pace.isQuick ? 1 : 2
-            let command = [tool, "-t", "1", "-c", "\(clients)", "-d", "\(seconds)", "--latency", "http://127.0.0.1:\(server.port)/file"]
+            let command = [
+                tool, "-t", "1", "-c", "\(clients)", "-d", "\(seconds)", "--latency", "http://127.0.0.1:\(server.port)/file",
+            ]
             let measured = try server.measure(command, programs.environment(settings), within: 30)
             return .measured(try Self.wrk(measured.text, processor: measured.processor))
         }
@@ -76,10 +87,14 @@ struct Nginx {
             if words[0] == "Requests/sec:" { sample.values[.rate] = Double(words[1]) }
             if words[0] == "50%" { sample.values[.median] = nanoseconds(words[1]) }
             if words[0] == "99%" { sample.values[.p99] = nanoseconds(words[1]) }
-            if words[1] == "requests", words.count > 2, words[2] == "in", let count = Double(words[0]), count > 0 { sample.values[.processor] = processor / count }
+            if words[1] == "requests", words.count > 2, words[2] == "in", let count = Double(words[0]), count > 0 {
+                sample.values[.processor] = processor / count
+            }
             if words[0] == "Socket" || words[0] == "Non-2xx" { throw BenchError("wrk: \(line)") }
         }
-        guard sample.values[.rate] != nil, sample.values[.processor] != nil else { throw BenchError("wrk answered: \(text.prefix(200))") }
+        guard sample.values[.rate] != nil, sample.values[.processor] != nil else {
+            throw BenchError("wrk answered: \(text.prefix(200))")
+        }
         return sample
     }
 

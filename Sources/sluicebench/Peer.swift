@@ -4,6 +4,7 @@ import FoundationEssentials
 struct Peer {
     let path: String
     let library: String
+    let cores: Cores
 
     /// The answer of bench-peer, as it prints it.
     struct Answer: Decodable {
@@ -38,10 +39,13 @@ struct Peer {
 
     /// The figures in an answer.
     func outcome(of text: String) throws -> Outcome {
-        guard let answer = try? JSONDecoder().decode(Answer.self, from: Data(text.utf8)) else { throw BenchError("bench-peer answered: \(text.prefix(200))") }
+        guard let answer = try? JSONDecoder().decode(Answer.self, from: Data(text.utf8)) else {
+            throw BenchError("bench-peer answered: \(text.prefix(200))")
+        }
         if let reason = answer.skipped { return .skipped(reason) }
         if let reason = answer.error { throw BenchError(reason) }
-        guard let messages = answer.messages, let elapsed = answer.elapsed_ns, let server = answer.server, let client = answer.client, messages > 0, elapsed > 0
+        guard let messages = answer.messages, let elapsed = answer.elapsed_ns, let server = answer.server,
+            let client = answer.client, messages > 0, elapsed > 0
         else { throw BenchError("bench-peer left out a figure: \(text.prefix(200))") }
         var sample = Sample(values: percentiles(answer.histogram ?? []))
         sample.values[.maximum] = answer.maximum_ns
@@ -56,8 +60,13 @@ struct Peer {
     }
 
     /// By how much the memory of both ends grew.
-    private func growth(_ before: KeyPath<Answer.Side, Double?>, _ after: KeyPath<Answer.Side, Double?>, _ server: Answer.Side, _ client: Answer.Side) -> Double? {
-        guard let a = server[keyPath: before], let b = server[keyPath: after], let c = client[keyPath: before], let d = client[keyPath: after] else { return nil }
+    private func growth(
+        _ before: KeyPath<Answer.Side, Double?>, _ after: KeyPath<Answer.Side, Double?>, _ server: Answer.Side,
+        _ client: Answer.Side
+    ) -> Double? {
+        guard let a = server[keyPath: before], let b = server[keyPath: after], let c = client[keyPath: before],
+            let d = client[keyPath: after]
+        else { return nil }
         return b - a + d - c
     }
 }

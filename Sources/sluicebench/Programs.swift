@@ -5,18 +5,20 @@ struct Programs {
     /// A folder with `usr/bin`, `usr/sbin` and `usr/lib`.
     let root: String
     let library: String
+    let cores: Cores
 
     private var libraries: String {
         #if arch(arm64)
-        return root + "/usr/lib/aarch64-linux-gnu"
+            return root + "/usr/lib/aarch64-linux-gnu"
         #else
-        return root + "/usr/lib/x86_64-linux-gnu"
+            return root + "/usr/lib/x86_64-linux-gnu"
         #endif
     }
 
     /// The program's file; nil when it is not there.
     func path(_ name: String) -> String? {
-        for folder in [root + "/usr/bin", root + "/usr/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"] where isExecutable("\(folder)/\(name)") {
+        for folder in [root + "/usr/bin", root + "/usr/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"]
+        where isExecutable("\(folder)/\(name)") {
             return "\(folder)/\(name)"
         }
         return nil
@@ -35,31 +37,37 @@ struct Programs {
     }
 }
 
-/// A server under measurement, on core 0, with its files in a folder of its own.
+/// A server under measurement, on a core of its own, with its files in a folder of its own.
 struct Server {
     var child: Child
     let folder: Folder
     let port: UInt16
+    let clientCore: Int
 
     /// Runs `body` with the server listening, and ends it afterwards in every case.
     static func with<Result>(
-        _ programs: Programs, _ settings: [String: String]?, _ arguments: (Folder, UInt16) throws -> [String], _ body: (Server) throws -> Result
+        _ programs: Programs, _ settings: [String: String]?, _ arguments: (Folder, UInt16) throws -> [String],
+        _ body: (Server) throws -> Result
     ) throws -> Result {
         let folder = try Folder()
         defer { folder.remove() }
         let port = try freePort()
-        let child = try Child(try arguments(folder, port), environment: programs.environment(settings), core: 0, captured: false, loud: false)
-        var server = Server(child: child, folder: folder, port: port)
+        let child = try Child(
+            try arguments(folder, port), environment: programs.environment(settings), core: programs.cores.server,
+            captured: false, loud: false)
+        var server = Server(child: child, folder: folder, port: port, clientCore: programs.cores.client)
         defer { server.child.stop() }
         try awaitListener(port, of: server.child)
         return try body(server)
     }
 
-    /// Runs a client on core 1 to its end: its output, and the user and system time that both used, in nanoseconds.
-    func measure(_ client: [String], _ environment: [String: String], within seconds: Double) throws -> (text: String, processor: Double) {
+    /// Runs a client on the other core to its end: its output, and the user and system time that both used, in nanoseconds.
+    func measure(
+        _ client: [String], _ environment: [String: String], within seconds: Double
+    ) throws -> (text: String, processor: Double) {
         let before = try child.processorNanoseconds()
         let reaped = usedNanoseconds(RUSAGE_CHILDREN)
-        var child = try Child(client, environment: environment, core: 1, loud: false)
+        var child = try Child(client, environment: environment, core: clientCore, loud: false)
         let text = try child.finish(within: seconds)
         let after = try self.child.processorNanoseconds()
         return (text, Double(after - before + usedNanoseconds(RUSAGE_CHILDREN) - reaped))

@@ -39,7 +39,9 @@ extension Metric {
     func show(_ value: Double) -> String {
         switch self {
         case .rate, .bytes:
-            value >= 1e9 ? text(value / 1e9, " G") : value >= 1e6 ? text(value / 1e6, " M") : value >= 1e3 ? text(value / 1e3, " k") : text(value)
+            value >= 1e9
+                ? text(value / 1e9, " G")
+                : value >= 1e6 ? text(value / 1e6, " M") : value >= 1e3 ? text(value / 1e3, " k") : text(value)
         case .resident, .residentTwice: text(value / 1024, " KB")
         default: value >= 1e6 ? text(value / 1e6, " ms") : value >= 1e3 ? text(value / 1e3, " us") : text(value, " ns")
         }
@@ -74,7 +76,9 @@ private func factor(_ contestant: Contestant, in contest: Contest, _ results: Re
 /// Columns with a head; texts to the left, figures to the right.
 func render(_ head: [String], _ lines: [[String]], left: Set<Int> = [0]) -> String {
     let table = TextTable<[String]> { line in
-        head.indices.map { Column(title: head[$0], value: $0 < line.count ? line[$0] : "", align: left.contains($0) ? .left : .right) }
+        head.indices.map {
+            Column(title: head[$0], value: $0 < line.count ? line[$0] : "", align: left.contains($0) ? .left : .right)
+        }
     }
-    return (table.string(for: lines, style: Style.psql) ?? "") + "\n"
+    return table.string(for: lines, style: Style.psql) ?? ""
 }

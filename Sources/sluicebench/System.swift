@@ -54,6 +54,22 @@ func write(_ text: String, to path: String) throws {
     }
 }
 
+/// The two processors that pinned ends run on: the first two that the tool may use.
+struct Cores {
+    let server: Int
+    let client: Int
+
+    init() throws {
+        var set = cpu_set_t()
+        guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { throw BenchError.system("sched_getaffinity") }
+        let allowed = withUnsafeBytes(of: &set) { bytes in
+            (0..<bytes.count * 8).filter { bytes[$0 / 8] & (1 << UInt8($0 % 8)) != 0 }
+        }
+        guard allowed.count >= 2 else { throw BenchError("the benchmarks need two processors, \(allowed.count) is allowed") }
+        (server, client) = (allowed[0], allowed[1])
+    }
+}
+
 /// A port of 127.0.0.1 that was free a moment ago.
 func freePort() throws -> UInt16 {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -65,7 +81,8 @@ func freePort() throws -> UInt16 {
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)
     let bound = withUnsafeMutablePointer(to: &address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, .init(__sockaddr__: $0), length) == 0 && getsockname(descriptor, .init(__sockaddr__: $0), &length) == 0
+            bind(descriptor, .init(__sockaddr__: $0), length) == 0
+                && getsockname(descriptor, .init(__sockaddr__: $0), &length) == 0
         }
     }
     guard bound else { throw BenchError.system("a free port") }

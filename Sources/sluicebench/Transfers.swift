@@ -4,10 +4,10 @@ enum Placement: String {
     case one = "same core"
     case free = "unpinned"
 
-    var arguments: [String] {
+    func arguments(_ cores: Cores) -> [String] {
         switch self {
-        case .two: ["--cores", "0,1"]
-        case .one: ["--cores", "0,0"]
+        case .two: ["--cores", "\(cores.server),\(cores.client)"]
+        case .one: ["--cores", "\(cores.server),\(cores.server)"]
         case .free: ["--cores", "-,-"]
         }
     }
@@ -35,10 +35,13 @@ struct Transfers {
             })
     }
 
-    private func pingpong(_ id: String, _ title: String, _ size: Int, _ placement: Placement, _ ways: [Way], extra: [String] = []) -> Contest {
+    private func pingpong(
+        _ id: String, _ title: String, _ size: Int, _ placement: Placement, _ ways: [Way], extra: [String] = []
+    ) -> Contest {
         contest(
-            "pingpong-\(id)-\(placement.mark)-\(size)", "ping-pong \(bytesText(size)), \(title), \(placement.rawValue)", [.median, .p99, .p999, .processor],
-            ["pingpong", "--size", "\(size)"] + placement.arguments + extra, ways)
+            "pingpong-\(id)-\(placement.mark)-\(size)", "ping-pong \(bytesText(size)), \(title), \(placement.rawValue)",
+            [.median, .p99, .p999, .processor],
+            ["pingpong", "--size", "\(size)"] + placement.arguments(peer.cores) + extra, ways)
     }
 
     var contests: [Contest] {
@@ -46,7 +49,9 @@ struct Transfers {
         for size in pace.sizes { list.append(pingpong("spin", "spinning", size, .two, Way.spinning())) }
         let slow: [Waiting] = [.asleep, .adaptive]
         for placement in [Placement.two, .one] {
-            for size in pace.isQuick ? [64] : pace.sizes { list.append(pingpong("sleep", "blocking", size, placement, Way.blocking(slow))) }
+            for size in pace.isQuick ? [64] : pace.sizes {
+                list.append(pingpong("sleep", "blocking", size, placement, Way.blocking(slow)))
+            }
         }
         for call in ["poll", "epoll"] {
             for placement in pace.isQuick ? [Placement.two] : [.two, .one] {
@@ -57,8 +62,14 @@ struct Transfers {
         list.append(pingpong("sleep", "blocking", 64, .free, Way.blocking(slow)))
         let few: Set = ["kernel", "sluice", "sluice asleep", "sluice adaptive"]
         let neighbour = ["--neighbour", "-"]
-        list.append(pingpong("spin-neighbour", "spinning beside a busy neighbour", 64, .two, Way.spinning().filter { few.contains($0.name) }, extra: neighbour))
-        list.append(pingpong("sleep-neighbour", "blocking beside a busy neighbour", 64, .two, Way.blocking(slow).filter { few.contains($0.name) }, extra: neighbour))
+        list.append(
+            pingpong(
+                "spin-neighbour", "spinning beside a busy neighbour", 64, .two, Way.spinning().filter { few.contains($0.name) },
+                extra: neighbour))
+        list.append(
+            pingpong(
+                "sleep-neighbour", "blocking beside a busy neighbour", 64, .two,
+                Way.blocking(slow).filter { few.contains($0.name) }, extra: neighbour))
         return list + streams
     }
 
@@ -69,8 +80,9 @@ struct Transfers {
                 let ways = Way.blocking([.adaptive, .spinning]) + (placement == .two ? [.ring] : [])
                 list.append(
                     contest(
-                        "stream-\(placement.mark)-\(size)", "one way \(bytesText(size)), \(placement.rawValue)", [.rate, .bytes, .processor],
-                        ["stream", "--size", "\(size)"] + placement.arguments, ways))
+                        "stream-\(placement.mark)-\(size)", "one way \(bytesText(size)), \(placement.rawValue)",
+                        [.rate, .bytes, .processor],
+                        ["stream", "--size", "\(size)"] + placement.arguments(peer.cores), ways))
             }
         }
         return list

@@ -29,21 +29,27 @@ extension Way {
     static func blocking(_ waitings: [Waiting], call: String = "block") -> [Way] {
         let wait = ["--wait", call]
         return [
-            Way(name: "kernel", arguments: ["--transport", "tcp"] + wait), Way(name: "kernel nodelay", arguments: ["--transport", "tcp-nodelay"] + wait),
-        ] + waitings.map { Way(name: "sluice \($0.rawValue)", arguments: ["--transport", "tcp"] + wait, settings: $0.settings) } + [
-            Way(name: "unix", arguments: ["--transport", "unix"] + wait), Way(name: "pipe", arguments: ["--transport", "pipe"] + wait),
-            Way(name: "sockmap", arguments: ["--transport", "sockmap"] + wait),
-        ]
+            Way(name: "kernel", arguments: ["--transport", "tcp"] + wait),
+            Way(name: "kernel nodelay", arguments: ["--transport", "tcp-nodelay"] + wait),
+        ] + waitings.map { Way(name: "sluice \($0.rawValue)", arguments: ["--transport", "tcp"] + wait, settings: $0.settings) }
+            + [
+                Way(name: "unix", arguments: ["--transport", "unix"] + wait),
+                Way(name: "pipe", arguments: ["--transport", "pipe"] + wait),
+                Way(name: "sockmap", arguments: ["--transport", "sockmap"] + wait),
+            ]
     }
 
     /// Everybody spins: by non-blocking calls in a loop; Sluice also by its setting with blocking calls.
     static func spinning() -> [Way] {
         let wait = ["--wait", "spin"]
         return [
-            Way(name: "kernel", arguments: ["--transport", "tcp"] + wait), Way(name: "kernel nodelay", arguments: ["--transport", "tcp-nodelay"] + wait),
+            Way(name: "kernel", arguments: ["--transport", "tcp"] + wait),
+            Way(name: "kernel nodelay", arguments: ["--transport", "tcp-nodelay"] + wait),
             Way(name: "sluice", arguments: ["--transport", "tcp", "--wait", "block"], settings: Waiting.spinning.settings),
-            Way(name: "sluice loop", arguments: ["--transport", "tcp"] + wait, settings: [:]), Way(name: "unix", arguments: ["--transport", "unix"] + wait),
-            Way(name: "pipe", arguments: ["--transport", "pipe"] + wait), Way(name: "sockmap", arguments: ["--transport", "sockmap"] + wait), ring,
+            Way(name: "sluice loop", arguments: ["--transport", "tcp"] + wait, settings: [:]),
+            Way(name: "unix", arguments: ["--transport", "unix"] + wait),
+            Way(name: "pipe", arguments: ["--transport", "pipe"] + wait),
+            Way(name: "sockmap", arguments: ["--transport", "sockmap"] + wait), ring,
         ]
     }
 
