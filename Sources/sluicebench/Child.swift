@@ -46,8 +46,16 @@ struct Child {
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
         var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for word in words + variables { free(word) } }
+        // A program begins with no signal blocked, whatever thread of the tool starts it.
+        var attributes = posix_spawnattr_t()
+        var none = sigset_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var started = pid_t(0)
-        let status = try withCore(core) { posix_spawn(&started, arguments[0], &actions, nil, &words, &variables) }
+        let status = try withCore(core) { posix_spawn(&started, arguments[0], &actions, &attributes, &words, &variables) }
         if captured { close(ends[1]) }
         guard status == 0 else {
             if captured { close(ends[0]) }

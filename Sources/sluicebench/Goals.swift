@@ -64,6 +64,9 @@ extension Goal {
     }
 }
 
+/// All acceptance figures.
+var allGoals: [Goal] { TransferGoals.all + RedisGoals.all + NginxGoals.all + LifecycleGoals.all }
+
 /// The acceptance figures between transports.
 enum TransferGoals {
     static var all: [Goal] { latency + tails + blocking + oneWay }

@@ -37,7 +37,7 @@ struct Sluicebench: ParsableCommand {
         let peer = Peer(
             path: program, library: try absolute(library ?? find("libsluice.so", ["../lib/", "../lib/sluice/"])), cores: cores)
         let contests = all(peer, pace).filter { contest in only.isEmpty || only.contains { contest.id.hasPrefix($0) } }
-        let goals = TransferGoals.all + RedisGoals.all + NginxGoals.all + LifecycleGoals.all
+        let goals = allGoals
         if list {
             for contest in contests { print(contest.id) }
             return

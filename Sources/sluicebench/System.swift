@@ -59,6 +59,11 @@ struct Cores {
     let server: Int
     let client: Int
 
+    init(server: Int, client: Int) {
+        self.server = server
+        self.client = client
+    }
+
     init() throws {
         var set = cpu_set_t()
         guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { throw BenchError.system("sched_getaffinity") }
