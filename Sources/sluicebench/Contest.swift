@@ -18,6 +18,8 @@ struct Contest {
     var rounds: Int?
     /// It has a table of its own; false: it stands in a table with others.
     var isShown = true
+    /// Other processes change its figures; false: every run counts.
+    var isTimed = true
 }
 
 /// The figures of a contestant: one sample per counted round.
@@ -96,7 +98,7 @@ struct Arena {
                     results[contest.id, contestant.name].skipped = reason
                     return
                 case .measured(let sample):
-                    if limit == nil || neighbours.share() < limit! {
+                    if limit == nil || !contest.isTimed || neighbours.share() < limit! {
                         results[contest.id, contestant.name].samples.append(sample)
                         counted += 1
                         return

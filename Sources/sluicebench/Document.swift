@@ -7,6 +7,15 @@ struct Document: Encodable {
         let kernel: String
         let processor: String
         let processors: Int
+
+        init() {
+            let model = (contents(of: "/proc/cpuinfo") ?? "").split(separator: "\n").first { $0.hasPrefix("model name") }
+            kernel = (contents(of: "/proc/sys/kernel/osrelease") ?? "").split(separator: "\n").first.map(String.init) ?? ""
+            processor = model?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? ""
+            processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        }
+
+        var line: String { "Linux \(kernel), \(processors) x \(processor)" }
     }
     struct Line: Encodable {
         let contest: String
@@ -33,11 +42,7 @@ struct Document: Encodable {
     let figures: [Figure]
 
     init(_ arena: Arena, _ contests: [Contest], _ goals: [Goal]) {
-        let model = (contents(of: "/proc/cpuinfo") ?? "").split(separator: "\n").first { $0.hasPrefix("model name") }
-        machine = Machine(
-            kernel: (contents(of: "/proc/sys/kernel/osrelease") ?? "").split(separator: "\n").first.map(String.init) ?? "",
-            processor: model?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "",
-            processors: sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        machine = Machine()
         counted = arena.counted
         disturbed = arena.disturbed
         givenUp = arena.givenUp

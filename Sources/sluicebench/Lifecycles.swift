@@ -84,7 +84,7 @@ struct Lifecycles {
                     }
                     return .measured(sample)
                 }
-            }, rounds: 1)
+            }, rounds: 1, isTimed: false)
     }
 
     /// One process on one core, with and without the library.

@@ -44,6 +44,7 @@ struct Sluicebench: ParsableCommand {
         }
         guard !contests.isEmpty else { throw BenchError("no contest has such a name; --list shows them") }
         Interruption.watch()
+        print(Document.Machine().line, "library \(peer.library)", separator: ", ")
         var arena = Arena(
             rounds: rounds ?? pace.rounds, limit: noFilter ? nil : 0.1, patienceSeconds: patience ?? pace.patienceSeconds)
         for contest in contests {
