@@ -78,6 +78,9 @@ let package = Package(
         .testTarget(name: "BenchTests", dependencies: ["sluicebench", "bench-peer"], swiftSettings: tools),
         .testTarget(name: "DifferentialTests", swiftSettings: tools),
         .testTarget(name: "SettingsTests", dependencies: ["Settings", "Counters"], swiftSettings: core),
+        .testTarget(
+            name: "StatTests", dependencies: ["sluicestat", "Settings", "Counters", "CStackLayout", "CLinux"],
+            swiftSettings: tools),
         .testTarget(name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux"], swiftSettings: core),
     ]
 )
