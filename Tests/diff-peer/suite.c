@@ -79,7 +79,9 @@ static void judge_proof(const job *j, const step *s, const dp_outcome *got) {
     if (wanted && got->proofs == 0) return fail(j, s, "no lane proof: no socket of the case knows the library", got);
     if (wanted && got->ring_bytes == 0) return fail(j, s, "no lane proof: every byte went through the kernel", got);
     passed++;
-    if (o.verbose) report(j, s, "pass", got->ring_bytes ? "ring bytes flowed" : "kernel lane");
+    char text[64];
+    snprintf(text, sizeof text, "%s, %.2f s", got->ring_bytes ? "ring bytes flowed" : "kernel lane", dp_now() - j->run.start);
+    if (o.verbose) report(j, s, "pass", text);
 }
 
 static void judge(job *j, const step *s, const dp_outcome *got) {
