@@ -80,6 +80,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         if lastHere { e.local.pointee.meeting.end() }
         process.lock.release()
         if lastHere { EpollSet.endpointLeaves(e) }
+        if last && closing && Lane.keep(e, fd) { return }
         if last {
             if closing { Lane.endInOrder(e, fd) } else { Lane.detach(e) }
             StackMemory.free(e)
@@ -200,9 +201,8 @@ extension Lane {
             let lock = RobustLock(&e.tx.pointee.lock)
             lock.acquire()
             if let d = e.txDirection {
-                if slc_relaxed_u32(&d.pointee.rx_control) != UInt32(SL_RX_OPEN) { settle(e, fd) }
-                _ = flush(e, fd)
-                leaveRing(e, at: e.tx.pointee.offset)
+                leaveRing(e, fd)
+                finishTakeBack(e, fd)
                 e.tx.pointee.flags |= UInt32(SL_HALF_SHUT)
                 slc_release_u32(&d.pointee.ended, 1)
                 notifyAll(e)
