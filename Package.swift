@@ -75,8 +75,12 @@ let package = Package(
         .executableTarget(name: "bench-peer", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O2", "-Wall"])]),
         .executableTarget(name: "diff-peer", path: "Tests/diff-peer", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O1", "-Wall"])]),
 
+        .testTarget(name: "BenchTests", dependencies: ["sluicebench", "bench-peer"], swiftSettings: tools),
         .testTarget(name: "DifferentialTests", swiftSettings: tools),
         .testTarget(name: "SettingsTests", dependencies: ["Settings", "Counters"], swiftSettings: core),
+        .testTarget(
+            name: "StatTests", dependencies: ["sluicestat", "Settings", "Counters", "CStackLayout", "CLinux"],
+            swiftSettings: tools),
         .testTarget(name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux"], swiftSettings: core),
     ]
 )

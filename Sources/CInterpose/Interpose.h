@@ -76,5 +76,11 @@ void sli_made_by_message(const struct msghdr *message);
 void sli_pass_message(const struct msghdr *message);
 /// A new number, made by a duplicating call, refers to what `from` refers to.
 int sli_duplicated(int from, uint64_t from_entry, int to);
-/// pselect and select over at least one descriptor of ours. Result or -errno.
-long sli_select_ours(int count, fd_set *read, fd_set *write, fd_set *except, int64_t timeout_ns, const sigset_t *mask);
+/// Tells the core that this process is a fork child.
+void sli_after_fork_in_child(void);
+struct iocb;
+/// Hands back what kernel aio is about to use.
+void sli_hand_back_submitted(long count, struct iocb *const *blocks);
+/// Whether a wait must go through the core.
+_Bool sli_poll_has_ours(const struct pollfd *fds, nfds_t count);
+_Bool sli_select_has_ours(int count, fd_set *read, fd_set *write, fd_set *except);

@@ -11,7 +11,7 @@ extern void *__dso_handle;
 void sli_remember_process(void) { process = slc_getpid(); }
 _Bool sli_in_vfork_child(void) { return process && slc_getpid() != process; }
 
-static void after_fork_in_child(void) {
+void sli_after_fork_in_child(void) {
     sli_remember_process();
     sluice_fork_child();
 }
@@ -25,7 +25,7 @@ void sli_begin(void) {
     if (slc_exchange_u32(&begun, 1)) return; // another thread, or a look-up below that called us, is at it
     sli_remember_process();
     sli_resolve();
-    __register_atfork(sluice_fork_prepare, sluice_fork_parent, after_fork_in_child, &__dso_handle);
+    __register_atfork(sluice_fork_prepare, sluice_fork_parent, sli_after_fork_in_child, &__dso_handle);
     __cxa_at_quick_exit(before_quick_exit, &__dso_handle);
     sluice_start();
     slc_release_u32(&sli_started, 1);
@@ -49,7 +49,7 @@ pid_t sli__Fork(void) {
     sluice_fork_prepare();
     pid_t pid = SLI_REAL(_Fork)();
     if (pid == 0)
-        after_fork_in_child();
+        sli_after_fork_in_child();
     else
         sluice_fork_parent();
     return pid;

@@ -2,12 +2,13 @@
 #include "Interpose.h"
 
 /// More descriptors than this cannot be open; the kernel refuses by RLIMIT_NOFILE.
-static _Bool has_ours(const struct pollfd *fds, nfds_t count) {
+static inline _Bool has_ours(const struct pollfd *fds, nfds_t count) {
     if (SLI_UNLIKELY(!fds || count > SLC_FD_MAX)) return 0;
     for (nfds_t i = 0; i < count; i++)
         if (SLI_UNLIKELY(sli_waits_for(fds[i].fd))) return 1;
     return 0;
 }
+_Bool sli_poll_has_ours(const struct pollfd *fds, nfds_t count) { return has_ours(fds, count); }
 /// The kernel refuses a set with more entries than the soft limit of descriptors.
 static _Bool too_many(nfds_t count) {
     struct rlimit limit;

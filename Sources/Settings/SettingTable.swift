@@ -90,7 +90,7 @@ extension Setting {
         default:
             .words(
                 "SLUICE_WITH_FILTERS", .word, "bypass refuse", text: "bypass on the loopback lane",
-                "Where packet filter rules exist: bypass opens lanes all the same, refuse keeps even local connections in the kernel.")
+                "Where packet filter rules exist: bypass opens lanes anyway, refuse keeps local connections in the kernel too.")
         }
     }
 }

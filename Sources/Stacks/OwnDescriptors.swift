@@ -17,6 +17,14 @@ public enum OwnDescriptor {
         return high
     }
 
+    /// Another number for what `fd` refers to; `fd` stays as it is.
+    public static func duplicate(_ fd: Int32) -> Int32 {
+        let high = place(fd)
+        guard high >= 0 else { return -1 }
+        DescriptorTable.set(high, DescriptorTable.word(kind: 3, address: 0, generation: 0))
+        return high
+    }
+
     public static func close(_ fd: Int32) {
         guard fd >= 0 else { return }
         DescriptorTable.set(fd, 0)

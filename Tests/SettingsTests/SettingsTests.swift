@@ -1,4 +1,3 @@
-import CLinux
 import Settings
 import Testing
 
@@ -163,7 +162,9 @@ struct SeededGenerator: RandomNumberGenerator {
         switch Int.random(in: 0..<4, using: &random) {
         case 0: text = (0..<Int.random(in: 0..<12, using: &random)).map { _ in alphabet.randomElement(using: &random)! }
         case 1: text = (0..<Int.random(in: 0..<400, using: &random)).map { _ in UInt8.random(in: 1...255, using: &random) }
-        case 2: text = Array("\(Int64.random(in: Int64.min...Int64.max, using: &random) >> Int64.random(in: 0..<63, using: &random))".utf8)
+        case 2:
+            let number = Int64.random(in: Int64.min...Int64.max, using: &random) >> Int64.random(in: 0..<63, using: &random)
+            text = Array("\(number)".utf8)
         default:
             let words = "\(setting.definition.words)".split(separator: " ")
             for _ in 0..<Int.random(in: 0..<4, using: &random) {

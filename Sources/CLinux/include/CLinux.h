@@ -125,6 +125,8 @@ SLC_INLINE long slc_get_robust_list(unsigned long *head, long *length) {
 /// Stands in for a thread's robust list where libc has registered none.
 SLC_HIDDEN uint64_t *slc_no_robust_list(void);
 SLC_INLINE long slc_kill(int pid, int sig) { return slc_syscall3(SYS_kill, pid, sig, 0); }
+/// A signal to the calling thread.
+SLC_INLINE long slc_raise(int sig) { return slc_syscall3(SYS_tgkill, slc_getpid(), slc_gettid(), sig); }
 
 // MARK: odd structures (CLinux.c); 0 or a value, or -errno
 

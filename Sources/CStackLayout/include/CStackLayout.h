@@ -217,6 +217,8 @@ static inline sl_waiter *sl_region_waiter(sl_region *region, long side, long ind
 static inline sl_direction *sl_region_direction(sl_region *region, long slot, long sender) {
     return &region->slot[slot & (SL_SLOTS - 1)].direction[sender & 1];
 }
+static inline uint64_t *sl_data_waiters(sl_direction *d) { return &d->data_waiters; }
+static inline uint64_t *sl_space_waiters(sl_direction *d) { return &d->space_waiters; }
 
 // ───────────────────────────── the control channel ─────────────────────────────
 

@@ -42,7 +42,7 @@ enum Lane {
         process.lanes &+= 1
         process.lock.release()
         e.pointee.counters.lane_openings &+= 1
-        count(ProcessCounter.lanesOpened)
+        count(StackCounter.lanesOpened)
         EpollSet.laneAttached(e)
     }
 
@@ -199,7 +199,7 @@ enum Lane {
             notifyAll(e)
         }
         rxLock.release()
-        count(ProcessCounter.lanesHandedBack)
+        count(StackCounter.lanesHandedBack)
         if mustWait { awaitTakeBack(e) }
     }
 

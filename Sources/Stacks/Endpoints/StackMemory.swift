@@ -138,6 +138,8 @@ public struct Local {
     public var descriptor: Int32 = -1
     public var pair: UnsafeMutablePointer<Pair>? = nil
     public var region: Int32 = -1
+    /// Meetings that failed.
+    public var tries: UInt32 = 0
     public var slot: Int32 = -1
 
     public init() {}

@@ -80,6 +80,21 @@ public struct Pair {
 }
 
 extension UnsafeMutablePointer where Pointee == Pair {
+    /// A descriptor of ours has moved.
+    public func renumber(_ old: Int32, _ new: Int32) {
+        if pointee.channel == old { pointee.channel = new }
+        var i = 0
+        while i < 64 {
+            if pointee.bells[i] == old { pointee.bells[i] = new }
+            i += 1
+        }
+        i = 0
+        while i < Int(pointee.regionCount) {
+            if pointee.regions[i].descriptor == old { pointee.regions[i].descriptor = new }
+            i += 1
+        }
+    }
+
     public func map(_ region: Int32) -> Region? {
         region >= 0 && region < pointee.regionCount ? pointee.regions[Int(region)].map : nil
     }
@@ -212,6 +227,16 @@ extension UnsafeMutablePointer where Pointee == Pair {
         }
         pointee.waiters[free] = waiter
         return free
+    }
+
+    /// The number of a waiter that the peer knows already.
+    public func known(_ waiter: UInt) -> Int? {
+        var i = 0
+        while i < 64 {
+            if pointee.waiters[i] == waiter { return i }
+            i += 1
+        }
+        return nil
     }
 
     /// Takes in what came over the control channel: bells, rings. Under the process lock.

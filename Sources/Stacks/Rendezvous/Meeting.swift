@@ -47,6 +47,9 @@ public struct Meeting {
 /// Names open in this process now; at most 64.
 nonisolated(unsafe) var openNames: Int32 = 0
 
+/// In a fork child: the names are the parent's.
+public func openNamesAfterFork() { openNames = 0 }
+
 /// What the kernel says of a connection's bytes: see reference on TCP_INFO. Sent is all that was ever sent, of which
 /// `unacknowledged` have not been confirmed; received all that ever arrived, read is what the program took.
 public struct KernelCounts {
