@@ -18,7 +18,7 @@ public struct UserBytes {
         var i = 0
         var bad = false
         while i < count {
-            let k = Int(bitPattern: UInt(parts[i].iov_len))
+            let k = Int(parts[i].iov_len)
             bad = bad || k < 0
             n = n &+ (k < 0 ? 0 : k)
             bad = bad || n < 0

@@ -149,6 +149,10 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         var turns = pointee.readyCount
         while turns > 0 && n < room, let m = popReady() {
             turns -= 1
+            if pointee.isShared && !isRegistered(m) {
+                remove(m)
+                continue
+            }
             guard let events = m.look() else { continue }
             out[n].events = events
             out[n].data.u64 = m.pointee.data
@@ -205,6 +209,13 @@ extension UnsafeMutablePointer where Pointee == Member {
     /// The peer tells this set when a third of the ring is free.
     func armSpace() {
         guard let w = pointee.watch, let tx = pointee.endpoint.txDirection else { return }
+        if pointee.endpoint.tx.pointee.phase & 1 == 0 {
+            var event = epoll_event()
+            event.events = Set.lanedEvents | Readiness.OUT
+            event.data.u64 = pointee.tag
+            _ = slc_epoll_ctl(pointee.set.pointee.fd, EPOLL_CTL_MOD, pointee.fd, &event)
+            return
+        }
         _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
         if Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { pointee.set.enqueue(self, isNew: false) }
     }

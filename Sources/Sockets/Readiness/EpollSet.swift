@@ -62,6 +62,10 @@ struct EpollSet {
     var hasInner = false
     /// Kernel events come first at every other look.
     var kernelFirst = false
+    /// Looks that were full with rings' news since the kernel was asked.
+    var fullLooks: UInt32 = 0
+    /// Another process has the kernel's set too, since a fork, and may change it.
+    var isShared = false
     /// The set was closed while calls slept in it: its number for them.
     var kept: Int32 = -1
     var isInherited = false
@@ -222,7 +226,12 @@ extension EpollSet {
 
     // MARK: fork (process lock held)
 
-    static func lockAll() { each { $0.pointee.lock.acquire() } }
+    static func lockAll() {
+        each {
+            $0.pointee.lock.acquire()
+            $0.pointee.isShared = true
+        }
+    }
     static func unlockAll() { each { $0.pointee.lock.release() } }
     static func resetLocks() { each { $0.pointee.lock.resetAfterFork() } }
 

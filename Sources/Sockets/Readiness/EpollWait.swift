@@ -43,7 +43,7 @@ struct EpollCall {
     /// come first, so that neither starves the other. Number of events, or -errno.
     private func collect(askKernel: Bool) -> Int {
         let now = slc_tsc()
-        let due = askKernel || now &- set.pointee.kernelLook > 20 &* process.tickRate
+        let due = askKernel || set.pointee.fullLooks >= 8 || now &- set.pointee.kernelLook > 20 &* process.tickRate
         var n = 0
         if due && set.pointee.kernelFirst {
             set.pointee.kernelFirst = false
@@ -57,6 +57,8 @@ struct EpollCall {
         if due {
             if set.pointee.kernelLook < now { n = n < max ? kernelNow(n) : n }
             set.pointee.kernelFirst = n == max && set.pointee.kernelLook < now
+        } else if n == max {
+            set.pointee.fullLooks &+= 1
         }
         leaveBell()
         return n
@@ -65,6 +67,7 @@ struct EpollCall {
     /// The kernel's events behind the first `n`; the number of all, or -errno when there are none.
     private func kernelNow(_ n: Int) -> Int {
         set.pointee.kernelLook = slc_tsc()
+        set.pointee.fullLooks = 0
         if set.pointee.hasInner { EpollSet.refreshWatched() }
         let k = sluice_real_epoll_pwait(number, events + n, Int32(max - n), 0, mask)
         if k < 0 { return n > 0 ? n : k }

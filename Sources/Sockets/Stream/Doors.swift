@@ -41,7 +41,7 @@ import Stacks
 @c(sluice_recv) public func recv(_ fd: Int32, _ entry: UInt64, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && n >= 0 {
+    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
         if n > 0 && UInt(bitPattern: buffer) < 4096 && flags & 0x20 == 0 { return -Int(EFAULT) }
         if n == 0 && call == Int32(SLUICE_CALL_READ.rawValue) { return 0 }
         var v = iovec(iov_base: buffer, iov_len: n)
@@ -65,9 +65,10 @@ import Stacks
 @c(sluice_send) public func send(_ fd: Int32, _ entry: UInt64, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && n >= 0 {
+    if onLane(e) && n >= 0 && !Lane.sendsByKernel(e) {
         if let reason = unservedSend(flags) {
             Lane.handBack(e, fd, reason, foreign: false)
+            if !Lane.sendsByKernel(e) { return -Int(EAGAIN) }
         } else {
             if n > 0 && UInt(bitPattern: buffer) < 4096 { return -Int(EFAULT) }
             var v = iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: n)
@@ -92,7 +93,7 @@ func unservedSend(_ flags: Int32) -> Reason? {
 public func recvmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafeMutablePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly, n >= 0, n <= 1024, let v = iov ?? noParts(n) {
+    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
         var target = UserBytes(v, n)
         if target.total == 0 && msg == nil { return 0 }
         if target.isInvalid { return -Int(EINVAL) }
@@ -124,7 +125,7 @@ private func noParts(_ n: Int) -> UnsafePointer<iovec>? {
 public func sendmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
+    if onLane(e), !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
         let control = msg != nil && msg.unsafelyUnwrapped.pointee.msg_controllen > 0
         if let reason = unservedSend(flags) ?? (control ? .option : nil) {
             Lane.handBack(e, fd, reason, foreign: false)

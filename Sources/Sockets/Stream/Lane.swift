@@ -149,6 +149,19 @@ enum Lane {
         return true
     }
 
+    /// Handed back for good in this direction: the kernel's own call serves it.
+    @inline(__always) static func receivesByKernel(_ e: Endpoint) -> Bool {
+        guard e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, e.rx.pointee.phase & 1 == 0, let d = e.rxDirection else { return false }
+        let control = slc_relaxed_u32(&d.pointee.rx_control)
+        return e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0 && control != UInt32(SL_RX_OPEN)
+            && (slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0)
+    }
+
+    @inline(__always) static func sendsByKernel(_ e: Endpoint) -> Bool {
+        e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && e.tx.pointee.phase & 1 == 0
+            && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0 && e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0
+    }
+
     // MARK: telling the peer
 
     /// Wakes the peer's waiters in `mask`. Under the lock of the half that changed, so that the lane cannot go meanwhile.
