@@ -141,19 +141,19 @@ struct EpollCall {
     private func sleep() -> Int {
         let began = slc_tsc()
         set.pointee.lock.acquire()
-        set.pointee.sleepers += 1
+        set.fallAsleep()
         set.announce()
         set.takeBits()
         var n = set.report(events, max)
         set.pointee.lock.release()
         if n == 0 { n = block() }
         set.pointee.lock.acquire()
-        set.pointee.sleepers -= 1
-        if set.pointee.sleepers <= 0 && !set.pointee.isWatched { set.sayAwake() }
+        let others = set.wakeUp()
+        if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
         if n >= 0 && n < max { n += set.report(events + n, max - n) }
         let first = set.pointee.watches
-        let isLast = set.pointee.kept >= 0 && set.pointee.sleepers <= 0
+        let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()
         leaveBell()
         if isLast { endKept() }
