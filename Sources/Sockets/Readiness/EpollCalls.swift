@@ -76,9 +76,10 @@ public func epollWait(_ fd: Int32, _ entry: UInt64, _ events: UnsafeMutablePoint
     guard let events, max > 0 else { return sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
     if set.pointee.waiter == nil && !set.pointee.hasInner {
         set.fallAsleep()
-        let r = set.pointee.waiter == nil ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0
+        let slept = set.pointee.waiter == nil
+        let r = slept ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0
         _ = set.wakeUp()
-        guard set.pointee.waiter != nil, r >= 0, r > 0 || timeoutNs != 0 else { return r }
+        guard set.pointee.waiter != nil, r > 0 || !slept else { return r }
         // A lane was opened while we slept.
         let kept = set.sortOut(events, 0, r)
         if kept > 0 { return kept }
