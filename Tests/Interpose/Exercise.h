@@ -4,6 +4,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "StandIn.h"
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -37,6 +38,9 @@ void say(const char *name, long result, int error);
 void say_text(const char *name, const char *bytes, long count);
 /// Ends the run: something that is not under test went wrong.
 void must(int truth, const char *what);
+
+/// Prints whether the stand-in core still tracks a socket: only there the call works. Nowhere may it after a hand back.
+#define SAY_TRACKED(name, fd) SAY(name " tracked", ioctl(fd, STANDIN_HANDLERS, (uint32_t[2]){0}))
 
 /// A connected pair over 127.0.0.1: [0] the connecting end, [1] the accepted one.
 void tcp_pair(int pair[2]);

@@ -95,7 +95,9 @@ void exercise_bytes(void) {
     SAY("recv closed", recv(999, in, 1, 0));
     SAY("read closed", read(-1, in, 1));
     TURN("splice", write(pipes[1], "spliced", 7) == 7 ? splice(pipes[0], NULL, p[0], NULL, 7, 0) : -1, recv(p[1], in, 200, 0));
+    SAY_TRACKED("splice", p[0]);
     TURN("preadv2 with a flag", send(p[0], "now", 3, 0), preadv2(p[1], parts, 2, -1, 1 /* RWF_HIPRI */));
+    SAY_TRACKED("preadv2", p[1]);
     TURN("pwritev2 with a flag", pwritev2(p[0], out, 2, -1, 1), recv(p[1], in, 200, 0));
     close(p[1]);
     signal(SIGPIPE, SIG_IGN);
@@ -145,6 +147,7 @@ void exercise_messages(void) {
     memcpy(CMSG_DATA(&control.header), (int[]){p[0], 0}, 2 * sizeof(int));
     struct msghdr carrier = {.msg_iov = &one, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     SAY("sendmsg rights", sendmsg(u[0], &carrier, 0));
+    SAY_TRACKED("passed", p[0]);
     memset(&control, 0, sizeof control);
     carrier.msg_iov = room;
     carrier.msg_controllen = sizeof control;

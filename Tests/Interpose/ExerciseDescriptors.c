@@ -39,6 +39,11 @@ void exercise_descriptors(void) {
     SAY("send still", send(a, "dup", 3, 0));
     SAY("dup2 over the socket", dup2(0, a) == a);
     SAY("send after", send(a, "dup", 3, 0));
+    int low = dup(2);
+    SAY("dup2 over stderr", dup2(p[0], 2));
+    SAY_TRACKED("stderr", 2);
+    SAY("stderr back", dup2(low, 2));
+    close(low);
     SAY("__dup2", __dup2(p[0], a) == a);
     SAY("dup3 same", dup3(a, a, 0));
     SAY("dup3 wrong flags", dup3(p[0], a, 1));
@@ -166,12 +171,14 @@ static char in[64];
         tcp_pair(p);                                                                                                   \
         int fd = p[0];                                                                                                 \
         SAY(name, call);                                                                                               \
+        if (fcntl(fd, F_GETFD) >= 0) SAY_TRACKED(name, fd);                                                            \
         say_text(name, in, recv(p[1], in, sizeof in, 0));                                                              \
         close(p[1]);                                                                                                   \
         close(fd);                                                                                                     \
     } while (0)
 static int through_stream(int fd, FILE *(*opens)(int, const char *), int (*closes)(FILE *)) {
     FILE *f = opens(fd, "w");
+    SAY_TRACKED("stream", fileno(f));
     fputs("by stdio", f);
     return closes(f);
 }

@@ -76,7 +76,17 @@ int sluice_next_own(int first, int last) {
     return own >= first && own <= last && kind(own) == SLC_FD_OWN ? own : -1;
 }
 
-#define ENDPOINT(name) SEEN(name), (void)entry
+/// An entry of a number that is no internet socket any more: the door should have forgotten it.
+static void check_alive(int fd, const char *name) {
+    int domain = 0;
+    socklen_t n = sizeof domain;
+    long failed = slc_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n);
+    if (failed == -EBADF || (!failed && (domain == AF_INET || domain == AF_INET6))) return;
+    slc_write(1, "stale entry: ", 13);
+    slc_write(1, name, strlen(name));
+    slc_write(1, "\n", 1);
+}
+#define ENDPOINT(name) SEEN(name), (void)entry, check_alive(fd, #name)
 long sluice_connect(int fd, uint64_t entry, const struct sockaddr *a, socklen_t n) { return ENDPOINT(connect), slc_connect(fd, a, n); }
 long sluice_bind(int fd, uint64_t entry, const struct sockaddr *a, socklen_t n) { return ENDPOINT(bind), slc_bind(fd, a, n); }
 long sluice_listen(int fd, uint64_t entry, int n) { return ENDPOINT(listen), slc_listen(fd, n); }
@@ -124,9 +134,13 @@ long sluice_poll(struct pollfd *p, size_t n, int64_t ns, const sigset_t *m) {
     struct timespec t = {ns / 1000000000, ns % 1000000000};
     return sluice_real_ppoll(p, n, ns < 0 ? NULL : &t, m);
 }
-long sluice_epoll_ctl(int set, uint64_t entry, int op, int fd, struct epoll_event *e) { return ENDPOINT(epoll_ctl), slc_epoll_ctl(set, op, fd, e); }
+long sluice_epoll_ctl(int set, uint64_t entry, int op, int fd, struct epoll_event *e) {
+    (void)entry;
+    return SEEN(epoll_ctl), slc_epoll_ctl(set, op, fd, e);
+}
 long sluice_epoll_wait(int set, uint64_t entry, struct epoll_event *e, int n, int64_t ns, const sigset_t *m) {
-    return ENDPOINT(epoll_wait), sluice_real_epoll_pwait(set, e, n, ns, m);
+    (void)entry;
+    return SEEN(epoll_wait), sluice_real_epoll_pwait(set, e, n, ns, m);
 }
 
 void sluice_fork_prepare(void) { SEEN(fork_prepare); }
