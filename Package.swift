@@ -6,9 +6,10 @@ let root = Context.packageDirectory
 /// The core is written in the Embedded subset. The trait `Embedded` builds the preload library that way; without it the
 /// same sources are full Swift, for tests and tools.
 let core: [SwiftSetting] = [
-    .enableExperimentalFeature("Embedded", .when(traits: ["Embedded"])),
+    // Not enableExperimentalFeature: SwiftPM 6.3 gives that to the linker of tests and tools too, whatever the trait.
+    .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
     .enableUpcomingFeature("MemberImportVisibility"),
-    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec"]),
+    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked"]),
 ]
 let c: [CSetting] = [
     .define("_GNU_SOURCE"), .unsafeFlags(["-fvisibility=hidden", "-ftls-model=initial-exec", "-O2", "-Wall", "-Wextra"]),
@@ -39,7 +40,10 @@ let package = Package(
                 .unsafeFlags([
                     "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map", 
                     "-Xlinker", "-zrelro", "-Xlinker", "-znodelete",
-                ])
+                    // The default linker keeps undefined symbols of sections that it drops (arc4random_buf, glibc 2.36).
+                    "-use-ld=lld", "-Xlinker", "--undefined-version",
+                ]),
+                .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
             ]),
         // descriptor table, blocking rules, lanes, readiness, options, inheritance.
         .target(name: "Sockets", dependencies: ["Stacks", "SharedMemory", "Settings", "Counters", "CStackLayout", "CLinux"], swiftSettings: core),
@@ -71,8 +75,12 @@ let package = Package(
         .executableTarget(name: "bench-peer", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O2", "-Wall"])]),
         .executableTarget(name: "diff-peer", path: "Tests/diff-peer", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O1", "-Wall"])]),
 
+        .testTarget(name: "BenchTests", dependencies: ["sluicebench", "bench-peer"], swiftSettings: tools),
         .testTarget(name: "DifferentialTests", swiftSettings: tools),
         .testTarget(name: "SettingsTests", dependencies: ["Settings", "Counters"], swiftSettings: core),
+        .testTarget(
+            name: "StatTests", dependencies: ["sluicestat", "Settings", "Counters", "CStackLayout", "CLinux"],
+            swiftSettings: tools),
         .testTarget(name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux"], swiftSettings: core),
     ]
 )

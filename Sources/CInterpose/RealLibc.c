@@ -72,6 +72,9 @@ long sluice_real_recv(int fd, void *buffer, size_t length, int flags, int call) 
 long sluice_real_send(int fd, const void *buffer, size_t length, int flags, int call) {
     SLI_KEEPING_ERRNO(call == SLUICE_CALL_WRITE ? SLI_REAL(write)(fd, buffer, length) : SLI_REAL(send)(fd, buffer, length, flags));
 }
+long sluice_real_connect(int fd, const struct sockaddr *address, socklen_t length) {
+    SLI_KEEPING_ERRNO(SLI_REAL(connect)(fd, address, length));
+}
 long sluice_real_recvmsg(int fd, struct msghdr *msg, int flags) { SLI_KEEPING_ERRNO(SLI_REAL(recvmsg)(fd, msg, flags)); }
 long sluice_real_sendmsg(int fd, const struct msghdr *msg, int flags) { SLI_KEEPING_ERRNO(SLI_REAL(sendmsg)(fd, msg, flags)); }
 long sluice_real_readv(int fd, const struct iovec *iov, size_t count) { SLI_KEEPING_ERRNO(SLI_REAL(readv)(fd, iov, (int)count)); }

@@ -2,3 +2,8 @@
 
 __thread struct slc_thread slc_thread_block __attribute__((tls_model("initial-exec")));
 uint64_t *slc_fd_chunks[SLC_FD_CHUNKS];
+
+uint64_t *slc_no_robust_list(void) {
+    static __thread uint64_t dummy[3] __attribute__((tls_model("initial-exec")));
+    return dummy;
+}

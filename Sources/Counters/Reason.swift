@@ -1,7 +1,11 @@
-/// Why a socket travels by the kernel: one number per socket, from this fixed list.
-public struct Reason: Equatable {
+/// Why a socket travels by the kernel: one number per socket, from this fixed list. Numbers are never changed or used
+/// again; new ones go to the end. The words for people are in `ReasonTable`.
+public struct Reason: Equatable, Sendable {
     public let number: UInt32
     public init(_ number: UInt32) { self.number = number }
+
+    /// How many reasons there are; their numbers are `0 ..< count`.
+    public static var count: UInt32 { 27 }
 
     public static var none: Reason { Reason(0) }
     /// It has not shown yet that it will live.

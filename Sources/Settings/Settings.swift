@@ -1,7 +1,7 @@
-import CLinux
-
 /// The effective settings of a process, read from its environment once at start.
-public struct Settings {
+public struct Settings: Sendable {
+    /// EF_LOAD_ENV: 0 ignores all other EF_ variables.
+    public var loadEnvironment = true
     /// EF_DONT_ACCELERATE: start un-accelerated.
     public var dontAccelerate = false
     /// EF_TCP, EF_UDP: accelerate new sockets of this kind.
@@ -19,11 +19,14 @@ public struct Settings {
     public var selectSpin = false
     public var pollSpin = false
     public var epollSpin = false
+    /// EF_TCP_ACCEPT_SPIN, EF_TCP_CONNECT_SPIN: read, without effect.
+    public var tcpAcceptSpin = false
+    public var tcpConnectSpin = false
     /// EF_SHARE_WITH: 0 same uid only, -1 everyone, else that uid too.
     public var shareWith: Int64 = 0
     /// _NET_KERNEL_BYPASS_RECV_MODE: -1 unset (adaptive), 0 never spin, 1 spin.
     public var receiveMode: Int64 = -1
-    /// EF_LOG level: 0 quiet.
+    /// EF_LOG: 0 quiet, else a bit for each category (`LogCategory`).
     public var log: Int64 = 0
     /// SLUICE_LANE_AT: messages after which a lane is tried; 0: before the first byte, waiting for it.
     public var laneAt: Int64 = 16
@@ -31,11 +34,136 @@ public struct Settings {
     public var chaos: UInt64 = 0
     /// SLUICE_RING_BYTES: bytes of one byte ring, a power of two.
     public var ringBytes: Int64 = 1 << 20
+    /// SLUICE_WITH_FILTERS: 0 unset, 1 bypass, 2 refuse.
+    public var withFilters: Int64 = 0
+    /// Bit n: the variable of the setting with place n was malformed or out of range, so its default holds.
+    public private(set) var bad: UInt64 = 0
+    /// Bit n: the variable of the setting with place n was set, and its value taken.
+    public private(set) var given: UInt64 = 0
 
     public init() {}
 
-    /// Reads the variables by `lookup` (null: unset).
+    /// Reads the variables by `lookup` (null: unset). An empty value counts as unset, a bad one keeps the default and is
+    /// noted in `bad`. Allocates nothing, never traps; call it once, on a fresh value.
     public mutating func load(_ lookup: (UnsafePointer<CChar>) -> UnsafePointer<CChar>?) {
-        if let v = lookup("SLUICE_LANE_AT"), v[0] != 0 { laneAt = Int64(v[0]) - 48 }
+        var place = 0
+        while place < Setting.count {
+            if let setting = Setting(rawValue: place), loadEnvironment || !setting.isOnload {
+                let definition = setting.definition
+                if let text = EnvironmentText(definition.name, lookup) {
+                    let bit: UInt64 = 1 << UInt64(place)
+                    if let value = definition.parse(text) {
+                        given |= bit
+                        apply(setting, value)
+                    } else {
+                        bad |= bit
+                    }
+                }
+            }
+            place += 1
+        }
     }
+
+    /// The value of the setting was malformed or out of range.
+    public func isBad(_ setting: Setting) -> Bool { bad & (1 << UInt64(setting.rawValue)) != 0 }
+
+    /// The variable was set, and its value taken.
+    public func isGiven(_ setting: Setting) -> Bool { given & (1 << UInt64(setting.rawValue)) != 0 }
+
+    private mutating func apply(_ setting: Setting, _ value: Int64) {
+        let isOn = value != 0
+        switch setting {
+        case .loadEnvironment: loadEnvironment = isOn
+        case .dontAccelerate: dontAccelerate = isOn
+        case .tcp: tcp = isOn
+        case .udp: udp = isOn
+        case .log: log = value
+        case .tcpClientLoopback: tcpClientLoopback = isOn
+        case .tcpServerLoopback: tcpServerLoopback = isOn
+        case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
+            .tcpConnectSpin:
+            applySpin(setting, value)
+        case .shareWith: shareWith = value
+        case .receiveMode: receiveMode = value
+        case .laneAt: laneAt = value
+        case .chaos: chaos = UInt64(bitPattern: value)
+        case .ringBytes: ringBytes = value
+        case .withFilters: withFilters = value
+        }
+    }
+
+    private mutating func applySpin(_ setting: Setting, _ value: Int64) {
+        let isOn = value != 0
+        switch setting {
+        case .pollUsec:
+            spinUsec = microseconds(value)
+            tcpRecvSpin = isOn
+            tcpSendSpin = isOn
+            selectSpin = isOn
+            pollSpin = isOn
+            epollSpin = isOn
+            spinIsSet = true
+        case .spinUsec:
+            spinUsec = microseconds(value)
+            spinIsSet = true
+        case .tcpAcceptSpin: tcpAcceptSpin = isOn
+        case .tcpConnectSpin: tcpConnectSpin = isOn
+        case .tcpRecvSpin:
+            tcpRecvSpin = isOn
+            spinIsSet = true
+        case .tcpSendSpin:
+            tcpSendSpin = isOn
+            spinIsSet = true
+        case .selectSpin:
+            selectSpin = isOn
+            spinIsSet = true
+        case .pollSpin:
+            pollSpin = isOn
+            spinIsSet = true
+        case .epollSpin:
+            epollSpin = isOn
+            spinIsSet = true
+        default: break
+        }
+    }
+
+    /// Onload keeps these lengths in 32 bits, where -1 and the greatest value are one: for ever.
+    private func microseconds(_ value: Int64) -> Int64 { value == 4_294_967_295 ? -1 : value }
+
+    /// The effective value as a number, as it stands in a stack's header (`settings`, at the setting's place).
+    public func value(of setting: Setting) -> Int64 {
+        switch setting {
+        case .loadEnvironment: loadEnvironment ? 1 : 0
+        case .dontAccelerate: dontAccelerate ? 1 : 0
+        case .tcp: tcp ? 1 : 0
+        case .udp: udp ? 1 : 0
+        case .log: log
+        case .tcpClientLoopback: tcpClientLoopback ? 1 : 0
+        case .tcpServerLoopback: tcpServerLoopback ? 1 : 0
+        case .pollUsec, .spinUsec: spinUsec
+        case .tcpRecvSpin: tcpRecvSpin ? 1 : 0
+        case .tcpSendSpin: tcpSendSpin ? 1 : 0
+        case .selectSpin: selectSpin ? 1 : 0
+        case .pollSpin: pollSpin ? 1 : 0
+        case .epollSpin: epollSpin ? 1 : 0
+        case .tcpAcceptSpin: tcpAcceptSpin ? 1 : 0
+        case .tcpConnectSpin: tcpConnectSpin ? 1 : 0
+        case .shareWith: shareWith
+        case .receiveMode: receiveMode
+        case .laneAt: laneAt
+        case .chaos: Int64(truncatingIfNeeded: chaos)
+        case .ringBytes: ringBytes
+        case .withFilters: withFilters
+        }
+    }
+}
+
+/// Categories of EF_LOG, as bits of `Settings.log`, in the order of the table's words.
+public enum LogCategory {
+    public static var banner: Int64 { 1 }
+    public static var resourceWarnings: Int64 { 2 }
+    public static var connectionDrop: Int64 { 4 }
+    public static var configWarnings: Int64 { 8 }
+    public static var moreConfigWarnings: Int64 { 16 }
+    public static var usageWarnings: Int64 { 32 }
 }

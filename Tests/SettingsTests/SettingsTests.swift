@@ -1,1 +1,205 @@
+import Settings
 import Testing
+
+/// Settings as a program would see them with exactly these variables set.
+func settings(_ variables: [String: String]) -> Settings {
+    var result = Settings()
+    let values = variables.mapValues { Array($0.utf8CString) }
+    result.load { name in
+        guard let value = values[String(cString: name)] else { return nil }
+        // The array stays alive until `load` has returned, and nothing changes it.
+        return value.withUnsafeBufferPointer { $0.baseAddress }
+    }
+    withExtendedLifetime(values) {}
+    return result
+}
+
+/// The values of all settings, by name.
+func values(_ settings: Settings) -> [String: Int64] {
+    var result: [String: Int64] = [:]
+    for setting in allSettings { result["\(setting.definition.name)"] = settings.value(of: setting) }
+    return result
+}
+
+let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
+
+@Suite struct SettingsTests {
+    @Test("nothing set: every setting has the default of the table")
+    func defaults() {
+        let empty = settings([:])
+        #expect(empty.bad == 0 && empty.given == 0 && !empty.spinIsSet)
+        for setting in allSettings {
+            #expect(empty.value(of: setting) == setting.definition.defaultValue, "\(setting)")
+        }
+        #expect(values(empty) == values(Settings()))
+    }
+
+    @Test("the table: names are unique, ranges hold the defaults, every row is documented, places fit a stack's header")
+    func table() {
+        #expect(allSettings.count == Setting.count && Setting.count <= 32)
+        #expect(Setting(rawValue: Setting.count) == nil, "a row is missing from `count`")
+        #expect(Set(allSettings.map { "\($0.definition.name)" }).count == Setting.count)
+        for setting in allSettings {
+            let row = setting.definition
+            #expect(row.minimum < row.maximum && "\(row.doc)".hasSuffix("."), "\(row.name)")
+            #expect(setting.isOnload == (setting != .loadEnvironment && "\(row.name)".hasPrefix("EF_")), "\(row.name)")
+            let hasWords = row.kind == .word || row.kind == .list
+            #expect(hasWords == !"\(row.words)".isEmpty)
+        }
+    }
+
+    @Test(
+        "one variable changes its own setting alone",
+        arguments: [
+            ("EF_DONT_ACCELERATE", "1", Int64(1)), ("EF_TCP", "0", 0), ("EF_UDP", "0", 0), ("EF_TCP_CLIENT_LOOPBACK", "0", 0),
+            ("EF_TCP_SERVER_LOOPBACK", "0", 0), ("EF_SHARE_WITH", "-1", -1), ("EF_SHARE_WITH", "1000", 1000),
+            ("EF_LOG", "1", 63), ("EF_LOG", "banner, conn_drop", 5), ("EF_LOG", "banner,usage_warnings,-banner", 32),
+            ("_NET_KERNEL_BYPASS_RECV_MODE", "1", 1), ("_NET_KERNEL_BYPASS_RECV_MODE", "0", 0), ("SLUICE_LANE_AT", "0", 0),
+            ("SLUICE_LANE_AT", "200", 200), ("SLUICE_CHAOS", "0xff", 255), ("SLUICE_CHAOS", "9223372036854775807", Int64.max),
+            ("SLUICE_RING_BYTES", "4096", 4096), ("SLUICE_WITH_FILTERS", "bypass", 1), ("SLUICE_WITH_FILTERS", "refuse", 2),
+            ("EF_TCP_ACCEPT_SPIN", "1", 1), ("EF_TCP_CONNECT_SPIN", "+1", 1),
+        ])
+    func single(_ name: String, _ text: String, _ value: Int64) throws {
+        let loaded = settings([name: text])
+        let setting = try #require(allSettings.first { "\($0.definition.name)" == name })
+        #expect(loaded.isGiven(setting) && loaded.bad == 0 && !loaded.spinIsSet)
+        var expected = values(Settings())
+        expected[name] = value
+        #expect(values(loaded) == expected)
+    }
+
+    @Test(
+        "a bad value keeps the default and is noted",
+        arguments: [
+            ("EF_TCP", "2"), ("EF_TCP", "-1"), ("EF_TCP", "yes"), ("EF_TCP", "0 "), ("EF_TCP", "0x"), ("EF_TCP", "-"),
+            ("EF_TCP_CLIENT_LOOPBACK", "5"), ("EF_POLL_USEC", "-2"), ("EF_POLL_USEC", "4294967296"),
+            ("EF_SPIN_USEC", "99999999999999999999"), ("EF_SPIN_USEC", "0x1ffffffffffffffff"), ("EF_SHARE_WITH", "2147483648"),
+            ("SLUICE_CHAOS", "9223372036854775808"), ("SLUICE_RING_BYTES", "5000"), ("SLUICE_RING_BYTES", "2048"),
+            ("SLUICE_WITH_FILTERS", "refuses"), ("SLUICE_WITH_FILTERS", "ref"), ("SLUICE_WITH_FILTERS", "bypass refuse"),
+            ("EF_LOG", "banner,,conn_drop"), ("EF_LOG", "loud"), ("EF_LOG", ","), ("_NET_KERNEL_BYPASS_RECV_MODE", "-1"),
+            ("EF_TCP", String(repeating: "0", count: 300)),
+        ])
+    func badValue(_ name: String, _ text: String) throws {
+        let loaded = settings([name: text])
+        let setting = try #require(allSettings.first { "\($0.definition.name)" == name })
+        #expect(loaded.isBad(setting) && !loaded.isGiven(setting))
+        #expect(loaded.bad == 1 << UInt64(setting.rawValue))
+        #expect(values(loaded) == values(Settings()) && !loaded.spinIsSet)
+    }
+
+    @Test("an empty value counts as unset")
+    func emptyValue() {
+        let loaded = settings(["EF_TCP": "", "EF_POLL_USEC": ""])
+        #expect(loaded.tcp && loaded.bad == 0 && loaded.given == 0 && !loaded.spinIsSet)
+    }
+
+    @Test("EF_LOAD_ENV=0 ignores the other EF_ variables and no others")
+    func loadEnvironment() {
+        let loaded = settings([
+            "EF_LOAD_ENV": "0", "EF_TCP": "0", "EF_POLL_USEC": "100", "EF_SHARE_WITH": "junk", "SLUICE_LANE_AT": "3",
+            "_NET_KERNEL_BYPASS_RECV_MODE": "1",
+        ])
+        #expect(loaded.tcp && !loaded.spinIsSet && loaded.bad == 0)
+        #expect(loaded.laneAt == 3 && loaded.receiveMode == 1 && !loaded.loadEnvironment)
+    }
+}
+
+@Suite struct SpinSettingsTests {
+    func switches(_ s: Settings) -> [Bool] { [s.tcpRecvSpin, s.tcpSendSpin, s.selectSpin, s.pollSpin, s.epollSpin] }
+
+    @Test("EF_POLL_USEC sets the length and the switches of the data and readiness calls, not of accept and connect")
+    func master() {
+        let loaded = settings(["EF_POLL_USEC": "100"])
+        #expect(loaded.spinIsSet && loaded.spinUsec == 100 && switches(loaded) == [true, true, true, true, true])
+        #expect(!loaded.tcpAcceptSpin && !loaded.tcpConnectSpin)
+    }
+
+    @Test("a single switch and EF_SPIN_USEC stand above EF_POLL_USEC")
+    func overrides() {
+        let loaded = settings(["EF_POLL_USEC": "100", "EF_SPIN_USEC": "-1", "EF_POLL_SPIN": "0"])
+        #expect(loaded.spinUsec == -1 && switches(loaded) == [true, true, true, false, true])
+    }
+
+    @Test("EF_POLL_USEC=0 and a switch of 0 mean: no spin, not: adaptive")
+    func noSpin() {
+        for variables in [["EF_POLL_USEC": "0"], ["EF_TCP_RECV_SPIN": "0"], ["EF_EPOLL_SPIN": "0"], ["EF_SPIN_USEC": "0"]] {
+            let loaded = settings(variables)
+            #expect(loaded.spinIsSet && loaded.spinUsec == 0 && switches(loaded) == [false, false, false, false, false])
+        }
+    }
+
+    @Test("EF_SPIN_USEC acts on the calls whose switch is on")
+    func lengthAndSwitch() {
+        let loaded = settings(["EF_SPIN_USEC": "50", "EF_TCP_RECV_SPIN": "1"])
+        #expect(loaded.spinIsSet && loaded.spinUsec == 50 && switches(loaded) == [true, false, false, false, false])
+    }
+
+    @Test("for ever may be written as -1 or as the greatest 32-bit number")
+    func forEver() {
+        #expect(settings(["EF_POLL_USEC": "4294967295"]).spinUsec == -1)
+        #expect(settings(["EF_POLL_USEC": "-1"]).spinUsec == -1)
+        #expect(settings(["EF_SPIN_USEC": "0xffffffff", "EF_TCP_SEND_SPIN": "1"]).spinUsec == -1)
+    }
+}
+
+/// xorshift64*: the same sequence in every run.
+struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state ^= state >> 12
+        state ^= state << 25
+        state ^= state >> 27
+        return state &* 2_685_821_657_736_338_717
+    }
+}
+
+@Suite struct SettingsFuzzTests {
+    /// Bytes that parsers stumble over more often than random ones.
+    let alphabet = Array("0123456789abcdefxX+-, _.\t".utf8) + [0x7f, 0x80, 0xff]
+
+    func randomText(_ random: inout SeededGenerator, _ setting: Setting) -> [UInt8] {
+        var text: [UInt8] = []
+        switch Int.random(in: 0..<4, using: &random) {
+        case 0: text = (0..<Int.random(in: 0..<12, using: &random)).map { _ in alphabet.randomElement(using: &random)! }
+        case 1: text = (0..<Int.random(in: 0..<400, using: &random)).map { _ in UInt8.random(in: 1...255, using: &random) }
+        case 2:
+            let number = Int64.random(in: Int64.min...Int64.max, using: &random) >> Int64.random(in: 0..<63, using: &random)
+            text = Array("\(number)".utf8)
+        default:
+            let words = "\(setting.definition.words)".split(separator: " ")
+            for _ in 0..<Int.random(in: 0..<4, using: &random) {
+                text += Array((words.randomElement(using: &random) ?? "-").utf8)
+                text.append(alphabet.randomElement(using: &random)!)
+            }
+        }
+        return text
+    }
+
+    @Test("random values of every setting: either taken and in range, or bad and the default holds")
+    func random() {
+        var random = SeededGenerator(state: 0x5175_1ce5_eed0_0001)
+        for round in 0..<20_000 {
+            let setting = allSettings[round % allSettings.count]
+            let text = randomText(&random, setting)
+            // A value of exactly the bytes, in memory that ends behind its zero, so that a read beyond it is seen.
+            let memory = UnsafeMutablePointer<CChar>.allocate(capacity: text.count + 1)
+            defer { memory.deallocate() }
+            for (index, byte) in text.enumerated() { memory[index] = CChar(bitPattern: byte) }
+            memory[text.count] = 0
+            let name = "\(setting.definition.name)"
+            var loaded = Settings()
+            loaded.load { String(cString: $0) == name ? UnsafePointer(memory) : nil }
+            let bit: UInt64 = 1 << UInt64(setting.rawValue)
+            if text.isEmpty {
+                #expect(loaded.given == 0 && loaded.bad == 0)
+            } else {
+                #expect((loaded.given == bit) != (loaded.bad == bit), "\(name)=\(text)")
+            }
+            let value = loaded.value(of: setting)
+            let row = setting.definition
+            let isInRange = value == row.defaultValue || value >= row.minimum && value <= row.maximum
+            #expect(isInRange, "\(name)=\(text)")
+            if loaded.given == 0 { #expect(values(loaded) == values(Settings())) }
+        }
+    }
+}

@@ -63,3 +63,6 @@ void sluice_before_exec(void);
 void sluice_at_exit(void);
 /// euid changed, capset, PR_SET_DUMPABLE: new lanes by the new identity.
 void sluice_identity_changed(void);
+
+/// exec has failed; undoes what sluice_before_exec counted.
+void sluice_exec_failed(void);

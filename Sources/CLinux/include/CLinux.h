@@ -10,6 +10,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -118,7 +119,44 @@ SLC_INLINE long slc_readlink(const char *path, char *b, size_t n) { return slc_s
 SLC_INLINE long slc_prlimit(int res, const struct rlimit *n, struct rlimit *o) {
     return slc_syscall4(SYS_prlimit64, 0, res, SLC_P(n), SLC_P(o));
 }
+SLC_INLINE long slc_get_robust_list(unsigned long *head, long *length) {
+    return slc_syscall3(SYS_get_robust_list, 0, SLC_P(head), SLC_P(length));
+}
+/// Stands in for a thread's robust list where libc has registered none.
+SLC_HIDDEN uint64_t *slc_no_robust_list(void);
 SLC_INLINE long slc_kill(int pid, int sig) { return slc_syscall3(SYS_kill, pid, sig, 0); }
+/// A signal to the calling thread.
+SLC_INLINE long slc_raise(int sig) { return slc_syscall3(SYS_tgkill, slc_getpid(), slc_gettid(), sig); }
+
+// MARK: odd structures (CLinux.c); 0 or a value, or -errno
+
+/// An address with IPv4 stored mapped (::ffff:a.b.c.d); port in host order.
+struct slc_address {
+    uint8_t ip[16];
+    uint16_t port, family;
+    uint32_t scope;
+};
+/// The local (`peer` 0) or remote address of an IPv4 or IPv6 socket; -EAFNOSUPPORT for others.
+SLC_HIDDEN long slc_socket_address(int fd, int peer, struct slc_address *out);
+/// An abstract unix address made of `name`; returns its length for bind and connect.
+SLC_HIDDEN uint32_t slc_abstract(struct sockaddr_un *out, const void *name, size_t length);
+/// Sends one message, with `pass` as a descriptor when it is not negative.
+SLC_HIDDEN long slc_send_message(int fd, const void *p, size_t n, int pass);
+/// Receives one message without blocking; at most one descriptor is kept in *passed (else -1), others are closed.
+/// -EPROTO when the message was cut off.
+SLC_HIDDEN long slc_receive_message(int fd, void *p, size_t n, int *passed);
+/// Byte counts of an established TCP connection; -ENOTCONN when it is in any other state.
+SLC_HIDDEN long slc_tcp_counts(int fd, uint64_t *acked, uint64_t *received);
+/// Inode of the established TCP socket with exactly these ends, as this network namespace's sock_diag tells.
+SLC_HIDDEN long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode);
+/// The inode of the one member of the epoll set `fd`, by /proc; -EPERM when it is no epoll set with exactly one member.
+SLC_HIDDEN long slc_epoll_member_inode(int fd, uint64_t *inode);
+/// The process's command name into 32 bytes at `target`.
+SLC_HIDDEN long slc_own_name(char *target);
+/// 1 when `fd` is a tmpfs file of exactly this size, sealed against shrinking, growing and further seals.
+SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
+/// SO_PEERCRED: user id of the other end, as it was at connect or listen.
+SLC_HIDDEN long slc_peer_uid(int fd, uint32_t *uid);
 
 // MARK: atomics over plain words (shared memory, TLS)
 
@@ -169,6 +207,8 @@ struct slc_thread {
     uint32_t handlers_norestart;
     /// The address of the thread's `struct robust_list_head`, 0 until known.
     uint64_t robust_head;
+    /// What stood in its list_op_pending before ours (libc's own, when a handler interrupted it).
+    uint64_t robust_saved;
     /// SharedMemory's and Sockets' per-thread waiter (address), 0 until the first sleep.
     uint64_t waiter;
     /// We are inside one of our own entry points (guards against re-entry through malloc or handlers).
@@ -198,6 +238,8 @@ SLC_INLINE void slc_leave(void) {
 #define SLC_FD_CHUNKS 4096
 #define SLC_FD_MAX (SLC_FD_CHUNKS << SLC_FD_CHUNK_BITS)
 extern uint64_t *slc_fd_chunks[SLC_FD_CHUNKS] __attribute__((visibility("hidden")));
+
+SLC_INLINE void *slc_fd_root(void) { return slc_fd_chunks; }
 
 /// Kinds of entries, in the low six bits.
 enum {

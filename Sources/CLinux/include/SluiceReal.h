@@ -12,6 +12,7 @@ enum sluice_call {
 };
 
 // libc's own functions (cancellation points), never our interposed ones. Result or -errno.
+long sluice_real_connect(int fd, const struct sockaddr *address, socklen_t length);
 long sluice_real_recv(int fd, void *buffer, size_t length, int flags, int call);
 long sluice_real_send(int fd, const void *buffer, size_t length, int flags, int call);
 long sluice_real_recvmsg(int fd, struct msghdr *msg, int flags);

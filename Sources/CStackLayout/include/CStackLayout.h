@@ -7,7 +7,6 @@
 #define SL_STACK_MAGIC 0x6b63617473736c73ull  // the word by which a tool knows a stack
 #define SL_REGION_MAGIC 0x6e6f69676572736cull // the word by which a region is known
 #define SL_LAYOUT_VERSION 1u
-#define SL_ALIGNED __attribute__((aligned(64)))
 
 // ───────────────────────────── a process's stack ─────────────────────────────
 
@@ -49,9 +48,15 @@ typedef struct sl_half {
     uint64_t base;          ///< offset that lies at the ring's first byte now
     uint64_t kernel_look;   ///< time stamp counter of the last look at the kernel socket
     uint64_t mark_offset;   ///< producer of the side ring of publication marks, 0 while there is none
-} SL_ALIGNED sl_half;
+} sl_half;
 _Static_assert(sizeof(sl_half) == 64, "sl_half");
-enum { SL_HALF_COUNTED = 1, SL_HALF_SHUT = 2, SL_HALF_WAS_FULL = 4, SL_HALF_EOF_SEEN = 8 };
+enum {
+    SL_HALF_COUNTED = 1,    ///< kernel_bytes is known
+    SL_HALF_SHUT = 2,       ///< shut down by this side
+    SL_HALF_GONE = 4,       ///< receiving half: left for good, the kernel stream carries all
+    SL_HALF_EOF_SEEN = 8,   ///< the kernel socket has reported the peer's FIN
+    SL_HALF_TAKE_BACK = 16, ///< sending half: bytes from other_offset to offset go to the kernel first
+};
 
 typedef struct sl_endpoint {
     // identity and state
@@ -88,12 +93,15 @@ typedef struct sl_endpoint {
     // 256
     sl_half rx, tx;
     sl_endpoint_counters counters;
-    uint64_t reserved[16];    ///< arrival log, marks, named stacks
-} SL_ALIGNED sl_endpoint;
+    uint64_t stack_address;   ///< sl_stack_header of its stack, as mapped
+    uint64_t ring_bytes;      ///< of one ring of the lane, a power of two
+    uint64_t reserved[14];    ///< arrival log, marks, named stacks
+} sl_endpoint;
 _Static_assert(offsetof(sl_endpoint, local) == 64, "sl_endpoint.local");
 _Static_assert(offsetof(sl_endpoint, rx_timeout_ns) == 128, "sl_endpoint.rx_timeout_ns");
 _Static_assert(offsetof(sl_endpoint, rx_direction) == 192, "sl_endpoint.rx_direction");
 _Static_assert(offsetof(sl_endpoint, rx) == 256, "sl_endpoint.rx");
+_Static_assert(offsetof(sl_endpoint, tx) == 320 && offsetof(sl_endpoint, counters) == 384, "sl_endpoint.tx");
 _Static_assert(sizeof(sl_endpoint) == 640, "sl_endpoint");
 enum {
     SL_EP_FOREIGN = 1,        ///< a plain program may hold it too: no lane
@@ -121,7 +129,8 @@ typedef struct sl_stack_header {
     char command[32];
     uint64_t settings[32];       ///< effective numeric settings, by their place in the settings table
     uint64_t counters[SL_STACK_COUNTERS];
-} SL_ALIGNED sl_stack_header;
+    uint64_t reserved2[4];
+} sl_stack_header;
 _Static_assert(sizeof(sl_stack_header) == 640, "sl_stack_header");
 #define SL_STACK_FIRST_ENDPOINT 4096u
 
@@ -143,7 +152,7 @@ typedef struct sl_waiter {
     // line of its own
     uint64_t ready;       ///< bitmap of slots with news; waker sets, waiter takes
     uint64_t reserved2[7];
-} SL_ALIGNED sl_waiter;
+} sl_waiter;
 _Static_assert(sizeof(sl_waiter) == 128, "sl_waiter");
 
 /// Control word of the receiving side, changed by compare-exchange from both.
@@ -162,20 +171,21 @@ typedef struct sl_direction {
     uint32_t sender_cpu;     ///< where the sender waits, +1
     uint32_t sender_shared;  ///< the sending side is shared by a fork
     uint64_t mark_producer;
-    uint64_t reserved0;
+    uint64_t left;           ///< 1: the sending side has left the slot and unmapped its rings
     // written by the receiver
-    uint64_t consumer SL_ALIGNED;
+    uint64_t consumer;
     uint32_t phase_reached;
     uint32_t closed;         ///< 1: the receiver closed in order and reads no more
     uint64_t mark_consumer;
     uint64_t reserved1[5];
     // rarely written
-    uint64_t data_waiters SL_ALIGNED; ///< bit per waiter of the receiving side that wants to know of data
+    uint64_t data_waiters; ///< bit per waiter of the receiving side that wants to know of data
     uint32_t rx_control;     ///< SL_RX_*
     uint32_t receiver_cpu;   ///< where the receiver waits, +1
     uint64_t reserved2[6];
-    uint64_t space_waiters SL_ALIGNED; ///< bit per waiter of the sending side that wants to know of space
-    uint64_t reserved3[7];
+    uint64_t space_waiters; ///< bit per waiter of the sending side that wants to know of space
+    uint64_t rung_at;        ///< time stamp counter of the sender's last ring: how long a spin would have lasted
+    uint64_t reserved3[6];
 } sl_direction;
 _Static_assert(offsetof(sl_direction, consumer) == 64, "sl_direction.consumer");
 _Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_waiters");
@@ -195,6 +205,42 @@ typedef struct sl_region {
     uint64_t reserved[9];
     sl_waiter waiters[2][SL_WAITERS];
     sl_slot slot[SL_SLOTS];
-} SL_ALIGNED sl_region;
+} sl_region;
 _Static_assert(offsetof(sl_region, waiters) == 128, "sl_region.waiters");
 _Static_assert(sizeof(sl_region) == 128 + 2 * 64 * 128 + 64 * 512, "sl_region");
+
+/// Waiter `index` of `side`; both are reduced to their range.
+static inline sl_waiter *sl_region_waiter(sl_region *region, long side, long index) {
+    return &region->waiters[side & 1][index & (SL_WAITERS - 1)];
+}
+/// The direction of `slot` that side `sender` sends; both are reduced to their range.
+static inline sl_direction *sl_region_direction(sl_region *region, long slot, long sender) {
+    return &region->slot[slot & (SL_SLOTS - 1)].direction[sender & 1];
+}
+static inline uint64_t *sl_data_waiters(sl_direction *d) { return &d->data_waiters; }
+static inline uint32_t *sl_flags(sl_half *h) { return &h->flags; }
+static inline uint64_t *sl_space_waiters(sl_direction *d) { return &d->space_waiters; }
+
+// ───────────────────────────── the control channel ─────────────────────────────
+
+#define SL_MESSAGE_MAGIC 0x534c4d31u
+enum {
+    SL_MESSAGE_HELLO = 1,   ///< who I am; an epoll set that holds my end comes with it
+    SL_MESSAGE_REGION = 2,  ///< connector: this region and slot; a memfd comes with it when the region is new
+    SL_MESSAGE_READY = 3,   ///< acceptor: mapped
+    SL_MESSAGE_REFUSE = 4,  ///< no lane, for `reason`
+    SL_MESSAGE_BELL = 5,    ///< my waiter `index` is woken by the eventfd that comes with it
+    SL_MESSAGE_RING = 6,    ///< the fallback bell
+};
+/// One message, all of it always. Counts are the sender's kernel byte counts at the match.
+typedef struct sl_message {
+    uint32_t magic, kind;
+    uint64_t nonce;
+    uint64_t token[2];
+    uint32_t region, slot;
+    uint64_t region_bytes, ring_bytes;
+    uint64_t sent, received, unacknowledged;
+    uint32_t index, reason;
+    uint32_t uid, reserved;
+} sl_message;
+_Static_assert(sizeof(sl_message) == 96, "sl_message");

@@ -1,0 +1,212 @@
+// Structures that Swift cannot import as they are: addresses, control messages, tcp_info, sock_diag.
+#include "CLinux.h"
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <linux/tcp.h>
+#include <sys/vfs.h>
+
+long slc_socket_address(int fd, int peer, struct slc_address *out) {
+    struct sockaddr_storage a;
+    uint32_t n = sizeof a;
+    long r = peer ? slc_getpeername(fd, &a, &n) : slc_getsockname(fd, &a, &n);
+    if (r < 0) return r;
+    memset(out, 0, sizeof *out);
+    if (a.ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
+        out->ip[10] = out->ip[11] = 0xff;
+        memcpy(out->ip + 12, &v4->sin_addr, 4);
+        out->port = (uint16_t)(v4->sin_port >> 8 | v4->sin_port << 8);
+    } else if (a.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a;
+        memcpy(out->ip, &v6->sin6_addr, 16);
+        out->port = (uint16_t)(v6->sin6_port >> 8 | v6->sin6_port << 8);
+        out->scope = v6->sin6_scope_id;
+    } else {
+        return -EAFNOSUPPORT;
+    }
+    out->family = a.ss_family;
+    return 0;
+}
+
+uint32_t slc_abstract(struct sockaddr_un *out, const void *name, size_t length) {
+    memset(out, 0, sizeof *out);
+    out->sun_family = AF_UNIX;
+    if (length > sizeof out->sun_path - 1) length = sizeof out->sun_path - 1;
+    memcpy(out->sun_path + 1, name, length);
+    return (uint32_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+}
+
+long slc_send_message(int fd, const void *p, size_t n, int pass) {
+    struct iovec v = {(void *)p, n};
+    union {
+        char room[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+    if (pass >= 0) {
+        memset(&control, 0, sizeof control);
+        m.msg_control = control.room;
+        m.msg_controllen = sizeof control.room;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &pass, sizeof(int));
+    }
+    return slc_sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+long slc_receive_message(int fd, void *p, size_t n, int *passed) {
+    struct iovec v = {p, n};
+    union {
+        char room[CMSG_SPACE(16 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    *passed = -1;
+    long r = slc_recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (r < 0) return r;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0)) continue;
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int got;
+            memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof got);
+            if (*passed < 0) *passed = got;
+            else slc_close(got);
+        }
+    }
+    if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+        if (*passed >= 0) slc_close(*passed);
+        *passed = -1;
+        return -EPROTO;
+    }
+    return r;
+}
+
+long slc_tcp_counts(int fd, uint64_t *acked, uint64_t *received) {
+    struct tcp_info i;
+    uint32_t n = sizeof i;
+    memset(&i, 0, sizeof i);
+    long r = slc_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &n);
+    if (r < 0) return r;
+    if (n < offsetof(struct tcp_info, tcpi_bytes_received) + 8) return -EOPNOTSUPP;
+    if (i.tcpi_state != 1 /* ESTABLISHED */) return -ENOTCONN;
+    *acked = i.tcpi_bytes_acked;
+    *received = i.tcpi_bytes_received;
+    return 0;
+}
+
+static int is_mapped(const uint8_t *ip) {
+    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    return memcmp(ip, prefix, 12) == 0;
+}
+
+long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode) {
+    struct {
+        struct nlmsghdr h;
+        struct inet_diag_req_v2 r;
+    } q = {.h = {.nlmsg_len = sizeof q, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 1}};
+    q.r.sdiag_protocol = IPPROTO_TCP;
+    q.r.idiag_states = 1u << 1; // ESTABLISHED
+    q.r.id.idiag_sport = (uint16_t)(source->port >> 8 | source->port << 8);
+    q.r.id.idiag_dport = (uint16_t)(target->port >> 8 | target->port << 8);
+    q.r.id.idiag_cookie[0] = q.r.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+    if (is_mapped(source->ip)) {
+        q.r.sdiag_family = AF_INET;
+        memcpy(q.r.id.idiag_src, source->ip + 12, 4);
+        memcpy(q.r.id.idiag_dst, target->ip + 12, 4);
+    } else {
+        q.r.sdiag_family = AF_INET6;
+        memcpy(q.r.id.idiag_src, source->ip, 16);
+        memcpy(q.r.id.idiag_dst, target->ip, 16);
+        q.r.id.idiag_if = target->scope;
+    }
+    long r = slc_sendto(netlink, &q, sizeof q, MSG_DONTWAIT);
+    if (r < 0) return r;
+    union {
+        char bytes[2048];
+        struct nlmsghdr h;
+    } answer;
+    r = slc_recvfrom(netlink, &answer, sizeof answer, MSG_DONTWAIT);
+    if (r < 0) return r;
+    if (r < (long)sizeof(struct nlmsghdr) || answer.h.nlmsg_len > (uint32_t)r) return -EPROTO;
+    if (answer.h.nlmsg_type == NLMSG_ERROR) {
+        const struct nlmsgerr *e = NLMSG_DATA(&answer.h);
+        return e->error < 0 ? e->error : -EPROTO;
+    }
+    if (answer.h.nlmsg_type != SOCK_DIAG_BY_FAMILY || answer.h.nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg))) return -EPROTO;
+    const struct inet_diag_msg *m = NLMSG_DATA(&answer.h);
+    if (m->id.idiag_sport != q.r.id.idiag_sport || m->id.idiag_dport != q.r.id.idiag_dport || m->idiag_state != 1) return -ENOENT;
+    *inode = m->idiag_inode;
+    return 0;
+}
+
+static char *put_decimal(char *p, unsigned v) {
+    char digits[10];
+    int n = 0;
+    do digits[n++] = (char)('0' + v % 10);
+    while (v /= 10);
+    while (n) *p++ = digits[--n];
+    *p = 0;
+    return p;
+}
+
+long slc_epoll_member_inode(int fd, uint64_t *inode) {
+    char path[64], text[512];
+    put_decimal(stpcpy(path, "/proc/self/fd/"), (unsigned)fd);
+    long n = slc_readlink(path, text, sizeof text - 1);
+    if (n < 0) return n;
+    text[n] = 0;
+    if (strcmp(text, "anon_inode:[eventpoll]") != 0) return -EPERM;
+    put_decimal(stpcpy(path, "/proc/self/fdinfo/"), (unsigned)fd);
+    long info = slc_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (info < 0) return info;
+    n = slc_read((int)info, text, sizeof text - 1);
+    slc_close((int)info);
+    if (n < 0) return n;
+    text[n] = 0;
+    const char *line = strstr(text, "tfd:");
+    if (!line || strstr(line + 4, "tfd:")) return -EPERM;
+    const char *p = strstr(line, "ino:");
+    if (!p) return -EOPNOTSUPP;
+    uint64_t v = 0;
+    int digits = 0;
+    for (p += 4; digits < 16; p++, digits++) {
+        int d = *p >= '0' && *p <= '9' ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : -1;
+        if (d < 0) break;
+        v = v << 4 | (unsigned)d;
+    }
+    if (!digits) return -EPERM;
+    *inode = v;
+    return 0;
+}
+
+long slc_peer_uid(int fd, uint32_t *uid) {
+    struct ucred c;
+    uint32_t n = sizeof c;
+    long r = slc_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n);
+    if (r == 0) *uid = c.uid;
+    return r;
+}
+
+long slc_own_name(char *target) {
+    memset(target, 0, 32);
+    long fd = slc_openat(AT_FDCWD, "/proc/self/comm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fd;
+    long n = slc_read((int)fd, target, 31);
+    slc_close((int)fd);
+    if (n > 0 && target[n - 1] == '\n') target[n - 1] = 0;
+    return n;
+}
+
+long slc_is_sealed_memory(int fd, uint64_t bytes) {
+    struct statfs fs;
+    struct stat st;
+    long seals = slc_fcntl(fd, F_GET_SEALS, 0);
+    if (seals < 0 || (seals & (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)) return 0;
+    if (slc_syscall3(SYS_fstatfs, fd, SLC_P(&fs), 0) < 0 || fs.f_type != 0x01021994 /* TMPFS_MAGIC */) return 0;
+    if (slc_syscall3(SYS_fstat, fd, SLC_P(&st), 0) < 0 || (uint64_t)st.st_size != bytes) return 0;
+    return 1;
+}

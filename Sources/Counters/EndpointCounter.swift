@@ -1,0 +1,42 @@
+import CStackLayout
+
+/// One counter of an endpoint (`sl_endpoint_counters`): its place there, its name in tools, and what it counts.
+public struct EndpointCounter: Sendable {
+    /// Byte offset inside `sl_endpoint_counters`.
+    public let offset: Int
+    /// 8 or 4 bytes.
+    public let bytes: Int
+    public let name: StaticString
+    public let doc: StaticString
+
+    private init(_ offset: Int, _ name: StaticString, _ doc: StaticString, bytes: Int = 8) {
+        self.offset = offset
+        self.bytes = bytes
+        self.name = name
+        self.doc = doc
+    }
+
+    /// How many counters an endpoint has.
+    public static var count: Int { 14 }
+
+    /// The row at `place`, in the order of the structure; nil outside `0 ..< count`.
+    public static func row(_ place: Int) -> EndpointCounter? {
+        switch place {
+        case 0: EndpointCounter(0, "rx_packets", "Publications of the peer that were read from a ring.")
+        case 1: EndpointCounter(8, "rx_packets_spin", "Of these, the ones for which the reader had spun.")
+        case 2: EndpointCounter(16, "tx_packets", "Publications to a ring: one for each send that put bytes there.")
+        case 3: EndpointCounter(24, "tx_packets_spin", "Of these, the ones for which the sender had spun.")
+        case 4: EndpointCounter(32, "rx_ring_bytes", "Bytes read from a ring.")
+        case 5: EndpointCounter(40, "tx_ring_bytes", "Bytes put into a ring.")
+        case 6: EndpointCounter(48, "rx_kernel_bytes", "Bytes read from the kernel since the socket is tracked.")
+        case 7: EndpointCounter(56, "tx_kernel_bytes", "Bytes given to the kernel since the socket is tracked.")
+        case 8: EndpointCounter(64, "drops", "Packets that were dropped; always 0 for streams.")
+        case 9: EndpointCounter(72, "lane_openings", "How often a lane was opened.")
+        case 10: EndpointCounter(80, "lane_handbacks", "How often a lane was handed back to the kernel.")
+        case 11: EndpointCounter(88, "sleeps", "Waits on this socket that slept.")
+        case 12: EndpointCounter(96, "wakes_sent", "Wake-ups that were sent to a sleeping peer.")
+        case 13: EndpointCounter(104, "send_spin_max", "Most turns of waiting for room of one send.", bytes: 4)
+        default: nil
+        }
+    }
+}

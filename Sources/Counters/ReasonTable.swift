@@ -1,0 +1,141 @@
+/// The words for a reason: a short name for scripts, a sentence that says what happened, and what the user can do.
+/// Only tools read them; the preload library carries numbers.
+public struct ReasonText: Sendable {
+    public let name: StaticString
+    public let sentence: StaticString
+    public let action: StaticString
+
+    init(_ name: StaticString, _ sentence: StaticString, _ action: StaticString) {
+        self.name = name
+        self.sentence = sentence
+        self.action = action
+    }
+}
+
+extension Reason {
+    /// The words for this reason; nil for a number that is not in the list.
+    public var text: ReasonText? {
+        if number < 9 { return neverTried }
+        return number < 19 ? handedBack : ended
+    }
+
+    /// Reasons that keep a connection from its lane in the first place.
+    private var neverTried: ReasonText? {
+        switch self {
+        case .none: ReasonText("none", "No reason is recorded.", "Nothing to do.")
+        case .young:
+            ReasonText(
+                "young", "The connection has exchanged too few messages yet; one that ends soon is not worth a lane.",
+                "Wait, or set SLUICE_LANE_AT to a smaller number of messages.")
+        case .remotePeer:
+            ReasonText(
+                "remote_peer", "The other end is on another host or in another network namespace.",
+                "Nothing to do: the loopback lane joins two programs of one host and one namespace.")
+        case .plainPeer:
+            ReasonText(
+                "plain_peer", "The program at the other end did not answer: it does not run under Sluice.",
+                "Start the other program under Sluice too. Statically linked and set-uid programs cannot be.")
+        case .setting:
+            ReasonText(
+                "setting", "A setting turned the lane off for this socket.",
+                "Look at EF_DONT_ACCELERATE, EF_TCP, EF_TCP_CLIENT_LOOPBACK and EF_TCP_SERVER_LOOPBACK on both sides.")
+        case .consent:
+            ReasonText(
+                "consent", "The other end runs as another user or with other privileges, and not both sides consent.",
+                "Set EF_SHARE_WITH to the other user's uid on both sides (-1: everyone).")
+        case .proof:
+            ReasonText(
+                "proof", "The process that answered could not prove that it holds the other end of this connection.",
+                "See whether a proxy or address translation lies between the two, or another program took the name.")
+        case .noProof:
+            ReasonText(
+                "no_proof", "Neither side can be proven: sock_diag or /proc is not available here.",
+                "Allow NETLINK_SOCK_DIAG sockets and mount /proc in the container or sandbox.")
+        case .namespace:
+            ReasonText(
+                "namespace", "The socket belongs to another network namespace than the thread that uses it.",
+                "Use the socket from a thread in its own namespace.")
+        default: nil
+        }
+    }
+
+    /// Reasons that are found at the meeting, or that end a lane for good.
+    private var handedBack: ReasonText? {
+        switch self {
+        case .foreignOrigin:
+            ReasonText(
+                "foreign_origin", "The socket came over exec or from another process, so a plain program may hold it too.",
+                "Let the program that uses the socket make it or accept it itself.")
+        case .counts:
+            ReasonText(
+                "counts", "The kernel's byte counts of the two ends do not agree, so they are not one quiet connection.",
+                "See whether another process reads or writes the same socket, or a proxy lies between the two.")
+        case .sharedByFork:
+            ReasonText(
+                "shared_by_fork", "Several processes hold the socket since a fork.",
+                "Close the socket in the processes that do not use it.")
+        case .resources:
+            ReasonText(
+                "resources", "Memory or descriptors ran out, or a system call was refused.",
+                "Raise the limits on open files and locked memory; allow memfd_create and eventfd in the sandbox.")
+        case .exec:
+            ReasonText(
+                "exec", "It was handed back before the process started another program.",
+                "Set close-on-exec on sockets that the new program does not need.")
+        case .passed:
+            ReasonText(
+                "passed", "It was handed back because its descriptor was sent to another process.",
+                "Nothing to do: a passed socket belongs to the kernel.")
+        case .foreignCall:
+            ReasonText(
+                "foreign_call",
+                "It was handed back because of a call by which libc or the kernel moves the bytes: stdio, aio, splice.",
+                "Use read, write, send, recv or sendfile on the socket.")
+        case .option:
+            ReasonText(
+                "option", "It was handed back because of a socket option or flag that the lane does not serve.",
+                "Leave the option out if the program lets you: filters, zero-copy, pacing, upper-layer protocols, SIGIO.")
+        case .urgentData:
+            ReasonText(
+                "urgent_data", "It was handed back because urgent data was sent or received.",
+                "Nothing to do: only the kernel carries urgent data.")
+        case .sealedOff:
+            ReasonText(
+                "sealed_off", "All lanes were handed back because the process uses a seccomp filter or io_uring.",
+                "Turn io_uring off in the program, or install the filter before its first socket.")
+        default: nil
+        }
+    }
+
+    /// Reasons of the peer, of the end of a connection, and of sockets that never have a lane.
+    private var ended: ReasonText? {
+        switch self {
+        case .peerHandedBack:
+            ReasonText(
+                "peer_handed_back", "The other end gave its side back to the kernel.",
+                "Ask for the reason there: sluicestat why of the other process.")
+        case .damaged:
+            ReasonText(
+                "damaged", "The other process wrote something into shared memory that cannot be.",
+                "Report it, with the versions of Sluice on both sides; do not share lanes with a program you do not trust.")
+        case .ended:
+            ReasonText("ended", "The connection is ending or has ended.", "Nothing to do.")
+        case .kind:
+            ReasonText(
+                "kind", "It is not a TCP socket of IPv4 or IPv6.", "Nothing to do: other kinds of sockets have no lane.")
+        case .listening:
+            ReasonText("listening", "A listening socket carries no bytes.", "Nothing to do: look at its connections.")
+        case .chaos:
+            ReasonText(
+                "chaos", "The chaos mode for tests handed it back.", "Unset SLUICE_CHAOS outside of tests.")
+        case .limit:
+            ReasonText(
+                "limit", "A table of Sluice in this process is full.", "Spread the connections over more processes.")
+        case .packetFilter:
+            ReasonText(
+                "packet_filter", "Packet filter rules exist on this host, and SLUICE_WITH_FILTERS=refuse obeys them.",
+                "Remove the rules, or set SLUICE_WITH_FILTERS=bypass if lanes need not pass them.")
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,96 @@
+extension Setting {
+    /// The row of this setting. A switch and not an array: it needs no start-up work and no memory.
+    public var definition: SettingDefinition {
+        switch self {
+        case .loadEnvironment, .dontAccelerate, .tcp, .udp, .log, .tcpClientLoopback, .tcpServerLoopback: selection
+        case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
+            .tcpConnectSpin, .receiveMode:
+            spinning
+        case .shareWith, .laneAt, .chaos, .ringBytes, .withFilters: lanes
+        }
+    }
+
+    /// What is accelerated, and what is said about it.
+    private var selection: SettingDefinition {
+        switch self {
+        case .loadEnvironment:
+            .flag("EF_LOAD_ENV", 1, "0: all other EF_ variables are ignored.")
+        case .dontAccelerate:
+            .flag("EF_DONT_ACCELERATE", 0, "1: the program starts unaccelerated; all its sockets travel by the kernel.")
+        case .tcp:
+            .flag("EF_TCP", 1, "0: new TCP sockets travel by the kernel.")
+        case .udp:
+            .flag("EF_UDP", 1, "0: new UDP sockets travel by the kernel.", status: .accepted)
+        case .tcpClientLoopback:
+            .number(
+                "EF_TCP_CLIENT_LOOPBACK", 1, 0...4,
+                "0: connections that this program opens to the same host travel by the kernel. 1 to 4: the loopback lane.")
+        case .tcpServerLoopback:
+            .number(
+                "EF_TCP_SERVER_LOOPBACK", 1, 0...2,
+                "0: connections that this program accepts from the same host travel by the kernel. 1 or 2: the loopback lane.")
+        default:
+            .words(
+                "EF_LOG", .list,
+                "banner resource_warnings conn_drop config_warnings more_config_warnings usage_warnings", text: "none",
+                "What is written to stderr: words separated by commas, or 0 for nothing and 1 for all.")
+        }
+    }
+
+    /// How waiting calls wait.
+    private var spinning: SettingDefinition {
+        switch self {
+        case .pollUsec:
+            .number(
+                "EF_POLL_USEC", 0, -1...4_294_967_295,
+                "Master switch: the spin length, and when not 0 the spin switches of select, poll, epoll, TCP receive and TCP send. 0: no spin. -1: for ever.",
+                unit: "us", text: "adaptive while no spin setting is given")
+        case .spinUsec:
+            .number(
+                "EF_SPIN_USEC", 0, -1...4_294_967_295,
+                "Spin length of the calls whose spin switch is on; stands above the length of EF_POLL_USEC. -1: for ever.",
+                unit: "us", text: "adaptive while no spin setting is given")
+        case .tcpRecvSpin: .spin("EF_TCP_RECV_SPIN", "Blocking TCP receive calls spin.")
+        case .tcpSendSpin: .spin("EF_TCP_SEND_SPIN", "Blocking TCP send calls spin.")
+        case .selectSpin: .spin("EF_SELECT_SPIN", "select and pselect spin.")
+        case .pollSpin: .spin("EF_POLL_SPIN", "poll and ppoll spin.")
+        case .epollSpin: .spin("EF_EPOLL_SPIN", "The epoll waits spin.")
+        case .tcpAcceptSpin: .spin("EF_TCP_ACCEPT_SPIN", "Blocking accept calls spin.", status: .accepted)
+        case .tcpConnectSpin: .spin("EF_TCP_CONNECT_SPIN", "Blocking connect calls spin.", status: .accepted)
+        default:
+            .number(
+                "_NET_KERNEL_BYPASS_RECV_MODE", -1, 0...1,
+                "What a receive call does when there is no data: 0 waits in the kernel, 1 spins. Stands above EF_POLL_USEC, but a spin setting of 0 still means no spin.",
+                text: "adaptive")
+        }
+    }
+
+    /// When a lane is opened, with whom, and how big it is.
+    private var lanes: SettingDefinition {
+        switch self {
+        case .shareWith:
+            .number(
+                "EF_SHARE_WITH", 0, -1...2_147_483_647,
+                "Another user whose programs may share lanes with this one: 0 the same user only, -1 everyone, else that uid too. Both sides must consent.",
+                unit: "uid")
+        case .laneAt:
+            .number(
+                "SLUICE_LANE_AT", 16, 0...1_000_000,
+                "Messages after which a connection tries to leave the kernel. 0: before the first byte, waiting for the peer.",
+                unit: "messages")
+        case .chaos:
+            .number(
+                "SLUICE_CHAOS", 0, 0...Int64.max,
+                "For tests: a seed; lanes open and are handed back at random calls, rings have one page, waits sleep.",
+                text: "off")
+        case .ringBytes:
+            .number(
+                "SLUICE_RING_BYTES", 1 << 20, 4096...(1 << 28), "Size of one byte ring of a connection, a power of two.",
+                unit: "bytes", kind: .powerOfTwo)
+        default:
+            .words(
+                "SLUICE_WITH_FILTERS", .word, "bypass refuse", text: "bypass on the loopback lane",
+                "Where packet filter rules exist: bypass opens lanes anyway, refuse keeps local connections in the kernel too.")
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import CLinux
+
+/// The program's buffers of one call, as a cursor over its parts. The program owns the memory; addresses are used as given.
+public struct UserBytes {
+    private let parts: UnsafePointer<iovec>
+    private let count: Int
+    private var part = 0
+    private var offset = 0
+    public private(set) var done = 0
+    public let total: Int
+
+    public init(_ parts: UnsafePointer<iovec>, _ count: Int) {
+        self.parts = parts
+        self.count = count
+        var n = 0
+        var i = 0
+        while i < count {
+            n = n &+ Int(parts[i].iov_len)
+            i += 1
+        }
+        total = n
+    }
+
+    @inline(__always) public var left: Int { total &- done }
+
+    /// The next piece of at most `n` bytes: (address, length); length 0 when all is used.
+    @inline(__always) public mutating func next(_ n: Int) -> (UnsafeMutableRawPointer?, Int) {
+        while part < count {
+            let p = parts[part]
+            let rest = Int(p.iov_len) &- offset
+            if rest > 0 { return (UnsafeMutableRawPointer(bitPattern: UInt(bitPattern: p.iov_base) &+ UInt(bitPattern: offset)), min(rest, n)) }
+            part += 1
+            offset = 0
+        }
+        return (nil, 0)
+    }
+
+    @inline(__always) public mutating func advance(_ n: Int) {
+        offset &+= n
+        done &+= n
+    }
+
+    /// Moves on over `n` bytes that somebody else filled, across parts.
+    public mutating func skip(_ n: Int) {
+        var rest = n
+        while rest > 0 {
+            let (_, k) = next(rest)
+            if k == 0 { return }
+            advance(k)
+            rest -= k
+        }
+    }
+
+    /// The parts from here on, at most `most` bytes of them, for a real call: fills `out` (capacity `room`), returns the count.
+    public mutating func remaining(most: Int, _ out: UnsafeMutablePointer<iovec>, _ room: Int) -> Int {
+        var copy = self
+        var n = 0
+        var budget = most
+        while n < room && budget > 0 {
+            let (p, k) = copy.next(budget)
+            if k == 0 { break }
+            out[n] = iovec(iov_base: p, iov_len: k)
+            copy.advance(k)
+            budget -= k
+            n += 1
+        }
+        return n
+    }
+}

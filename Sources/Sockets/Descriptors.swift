@@ -1,0 +1,261 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+import Stacks
+
+// How sockets come and go: the doors around socket, accept, close, dup, connect, bind, listen and shutdown.
+
+@c(sluice_start) public func start() { process.start() }
+
+/// The entry of a fresh TCP socket, or nothing when it is not to be tracked.
+private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> Endpoint? {
+    process.start()
+    let s = process.settings
+    guard s.tcp, !s.dontAccelerate, process.isOwner, let e = StackMemory.allocate() else { return nil }
+    e.pointee.family = UInt16(truncatingIfNeeded: family)
+    e.pointee.type = 1
+    e.pointee.protocol = 6
+    e.pointee.role = role
+    e.pointee.reason = Reason.young.number
+    e.pointee.rx_lowat = 1
+    e.local.pointee.descriptor = fd
+    e.pointee.state = state
+    let word = DescriptorTable.word(kind: 1, address: UInt(bitPattern: e), generation: e.pointee.generation)
+    process.lock.acquire()
+    let fits = DescriptorTable.set(fd, word)
+    process.lock.release()
+    if !fits {
+        StackMemory.free(e)
+        return nil
+    }
+    count(StackCounter.endpointsMade)
+    return e
+}
+
+@c(sluice_made_socket) public func madeSocket(_ fd: Int32, _ domain: Int32, _ type: Int32, _ proto: Int32) {
+    madeOther(fd)
+    // SOCK_STREAM with protocol 0 or IPPROTO_TCP, of IPv4 or IPv6.
+    guard domain == 2 || domain == 10, type & 0xf == 1, proto == 0 || proto == 6 else { return }
+    guard let e = track(fd, family: domain, role: 0, state: UInt32(SL_ENDPOINT_LIVE)) else { return }
+    e.pointee.status_flags = UInt32(bitPattern: type) & 0o4000
+}
+
+@c(sluice_made_accepted) public func madeAccepted(_ listener: Int32, _ listenerEntry: UInt64, _ fd: Int32, _ flags: Int32) {
+    madeOther(fd)
+    guard DescriptorTable.kind(listenerEntry) == 1 else {
+        acceptedFromOutside(fd, flags)
+        return
+    }
+    let l = endpoint(listenerEntry)
+    guard let e = track(fd, family: Int32(l.pointee.family), role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
+    e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
+    // What a listening socket was told is inherited (socket(7), tcp(7)).
+    e.pointee.rx_timeout_ns = l.pointee.rx_timeout_ns
+    e.pointee.tx_timeout_ns = l.pointee.tx_timeout_ns
+    e.pointee.rx_lowat = l.pointee.rx_lowat
+    if l.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 {
+        e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
+        e.pointee.reason = l.pointee.reason
+    }
+    if process.settings.laneAt == 0 { Meet.advance(e, fd) }
+}
+
+/// Accepted from a listener that came over exec or a unix socket: the connection itself was born here.
+private func acceptedFromOutside(_ fd: Int32, _ flags: Int32) {
+    func option(_ name: Int32) -> Int32 {
+        var v: Int32 = 0
+        var n: UInt32 = 4
+        return slc_getsockopt(fd, 1, name, &v, &n) == 0 ? v : 0
+    }
+    let family = option(39)  // SO_DOMAIN
+    guard family == 2 || family == 10, option(38) == 6 else { return }  // SO_PROTOCOL
+    guard let e = track(fd, family: family, role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
+    e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
+    learnOptions(e, fd)
+    if process.settings.laneAt == 0 { Meet.advance(e, fd) }
+}
+
+/// The number was made by a call that we do not serve: whatever stood there is gone without our knowing.
+@c(sluice_made_other) public func madeOther(_ fd: Int32) {
+    let entry = DescriptorTable.entry(fd)
+    guard entry != 0, process.isOwner else { return }
+    forget(fd, entry, closing: false)
+}
+
+/// The number no longer refers to what the entry says. `closing`: the real close follows.
+private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
+    switch DescriptorTable.kind(entry) {
+    case 1:
+        let e = endpoint(entry)
+        process.lock.acquire()
+        DescriptorTable.set(fd, 0)
+        e.local.pointee.descriptors -= 1
+        if e.local.pointee.descriptor == fd { e.local.pointee.descriptor = -1 }
+        let last = slc_sub_u32(&e.pointee.descriptors, 1) == 1
+        let lastHere = e.local.pointee.descriptors == 0
+        if lastHere { e.local.pointee.meeting.end() }
+        process.lock.release()
+        if lastHere { EpollSet.endpointLeaves(e) }
+        if last && closing && Lane.keep(e, fd) { return }
+        if last {
+            if closing { Lane.endInOrder(e, fd) } else { Lane.detach(e) }
+            StackMemory.free(e)
+        } else if lastHere && e.pointee.lane == UInt32(SL_LANE_MEETING) {
+            slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
+        }
+    case 2:
+        process.lock.acquire()
+        DescriptorTable.set(fd, 0)
+        process.lock.release()
+        EpollSet.closed(entry)
+    default:
+        // One of our own descriptors was closed and its number used again, behind our back.
+        process.lock.acquire()
+        DescriptorTable.set(fd, 0)
+        process.lock.release()
+    }
+}
+
+@c(sluice_before_close) public func beforeClose(_ fd: Int32, _ entry: UInt64) -> Int {
+    guard process.isOwner else { return 0 }
+    if DescriptorTable.kind(entry) == 3 { return -Int(EBADF) }
+    forget(fd, entry, closing: true)
+    return 0
+}
+
+@c(sluice_next_own) public func nextOwn(_ first: Int32, _ last: Int32) -> Int32 {
+    guard process.isOwner else { return -1 }
+    var found: Int32 = -1
+    DescriptorTable.each(from: first, to: last) { fd, entry in
+        if DescriptorTable.kind(entry) == 3 {
+            found = fd
+            return false
+        }
+        return true
+    }
+    return found
+}
+
+@c(sluice_duplicated) public func duplicated(_ from: Int32, _ fromEntry: UInt64, _ to: Int32) {
+    guard from != to, process.isOwner else { return }
+    madeOther(to)
+    switch DescriptorTable.kind(fromEntry) {
+    case 1:
+        let e = endpoint(fromEntry)
+        process.lock.acquire()
+        if DescriptorTable.set(to, fromEntry) {
+            e.local.pointee.descriptors += 1
+            _ = slc_add_u32(&e.pointee.descriptors, 1)
+        } else {
+            e.pointee.flags |= UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP)
+        }
+        process.lock.release()
+    case 2:
+        process.lock.acquire()
+        DescriptorTable.set(to, fromEntry)
+        process.lock.release()
+        EpollSet.duplicated(fromEntry)
+    default: break
+    }
+}
+
+@c(sluice_before_replace) public func beforeReplace(_ to: Int32, _ entry: UInt64) -> Int {
+    guard process.isOwner else { return 0 }
+    if DescriptorTable.kind(entry) == 3 {
+        guard OwnMove.away(to) else { return -Int(EBADF) }
+        return 0
+    }
+    forget(to, entry, closing: true)
+    return 0
+}
+
+@c(sluice_connect) public func connect(_ fd: Int32, _ entry: UInt64, _ a: UnsafePointer<sockaddr>?, _ n: UInt32) -> Int {
+    let e = endpoint(entry)
+    // connect(AF_UNSPEC) ends a connection and the socket may be used for another one.
+    if let a, n >= 2, a.pointee.sa_family == 0, e.pointee.lane != UInt32(SL_LANE_KERNEL) {
+        Lane.handBack(e, fd, .ended, foreign: false)
+    }
+    let r = sluice_real_connect(fd, a, n)
+    if r == 0 || r == -Int(EINPROGRESS) {
+        e.pointee.role = 0
+        e.pointee.state = r == 0 ? UInt32(SL_ENDPOINT_CONNECTED) : UInt32(SL_ENDPOINT_CONNECTING)
+        if r == 0 {
+            Identity.learnLocal(e, fd)
+            if process.settings.laneAt == 0 { Meet.advance(e, fd) }
+        }
+    }
+    return r
+}
+
+@c(sluice_bind) public func bind(_ fd: Int32, _ entry: UInt64, _ a: UnsafePointer<sockaddr>?, _ n: UInt32) -> Int {
+    let r = slc_bind(fd, a, n)
+    if r == 0 { Identity.learnLocal(endpoint(entry), fd) }
+    return r
+}
+
+@c(sluice_listen) public func listen(_ fd: Int32, _ entry: UInt64, _ backlog: Int32) -> Int {
+    let e = endpoint(entry)
+    let r = slc_listen(fd, backlog)
+    if r == 0 {
+        e.pointee.state = UInt32(SL_ENDPOINT_LISTENING)
+        if e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 { e.pointee.reason = Reason.listening.number }
+        Identity.learnLocal(e, fd)
+    }
+    return r
+}
+
+@c(sluice_shutdown) public func shutdown(_ fd: Int32, _ entry: UInt64, _ how: Int32) -> Int {
+    let e = endpoint(entry)
+    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), how >= 0, how <= 2 else { return slc_shutdown(fd, how) }
+    Lane.shutdown(e, fd, how)
+    let r = slc_shutdown(fd, how)
+    Lane.wakeOwn(e)
+    return r
+}
+
+extension Lane {
+    /// Before the kernel sends the FIN: E, and what was taken back.
+    static func shutdown(_ e: Endpoint, _ fd: Int32, _ how: Int32) {
+        if how != 0 {
+            let lock = RobustLock(&e.tx.pointee.lock)
+            lock.acquire()
+            if let d = e.txDirection {
+                leaveRing(e, fd)
+                finishTakeBack(e, fd)
+                e.tx.pointee.flags |= UInt32(SL_HALF_SHUT)
+                slc_release_u32(&d.pointee.ended, 1)
+                notifyAll(e)
+            }
+            lock.release()
+        }
+        if how != 1 {
+            let lock = RobustLock(&e.rx.pointee.lock)
+            lock.acquire()
+            e.rx.pointee.flags |= UInt32(SL_HALF_SHUT)
+            e.rx.pointee.kernel_look = 0
+            lock.release()
+        }
+    }
+}
+
+enum OwnMove {
+    /// The program wants this number by dup2: what we had there moves to another one. True when done.
+    static func away(_ fd: Int32) -> Bool {
+        process.lock.acquire()
+        defer { process.lock.release() }
+        let fresh = OwnDescriptor.duplicate(fd)
+        guard fresh >= 0 else { return false }
+        if process.stackDescriptor == fd { process.stackDescriptor = fresh }
+        var p = process.pairs
+        while let pair = p {
+            pair.renumber(fd, fresh)
+            p = pair.pointee.next
+        }
+        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), w.pointee.bell == fd { w.pointee.bell = fresh }
+        EpollSet.renumber(fd, fresh)
+        DescriptorTable.set(fd, 0)
+        return true
+    }
+}

@@ -1,0 +1,174 @@
+import CLinux
+import CStackLayout
+import Counters
+import SharedMemory
+import Stacks
+
+/// SOL_SOCKET option: `sl_endpoint_counters`, then lane and reason (two u32). Read only.
+private let statsOption: Int32 = 0x534C02
+private let solSocket: Int32 = 1
+private let solTCP: Int32 = 6
+
+@c(sluice_getsockopt)
+public func getsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?) -> Int {
+    let e = endpoint(entry)
+    if level == solSocket && name == statsOption { return stats(e, value, length) }
+    if level == solSocket && name == 4, let value, let length, length.pointee >= 4 {  // SO_ERROR
+        let pending = Lane.takeError(e)
+        if pending != 0 {
+            value.storeBytes(of: Int32(bitPattern: pending), as: Int32.self)
+            length.pointee = 4
+            return 0
+        }
+    }
+    let r = slc_getsockopt(fd, level, name, value, length)
+    if r == 0 && level == solTCP && name == 11, let value, let length { addRingBytes(e, value, Int(length.pointee)) }
+    return r
+}
+
+private func stats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?) -> Int {
+    guard let value, let length else { return -Int(EFAULT) }
+    var all = (e.pointee.counters, e.pointee.lane, e.pointee.reason)
+    let n = min(Int(length.pointee), 136)
+    withUnsafeBytes(of: &all) { _ = memcpy(value, $0.baseAddress.unsafelyUnwrapped, n) }
+    length.pointee = UInt32(n)
+    return 0
+}
+
+/// TCP_INFO: tcpi_bytes_acked at 120, tcpi_bytes_received at 128 (linux/tcp.h).
+private func addRingBytes(_ e: Endpoint, _ value: UnsafeMutableRawPointer, _ n: Int) {
+    func add(_ offset: Int, _ bytes: UInt64) {
+        guard n >= offset + 8, bytes != 0 else { return }
+        let old = value.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        value.storeBytes(of: old &+ bytes, toByteOffset: offset, as: UInt64.self)
+    }
+    add(120, e.pointee.counters.tx_ring_bytes)
+    add(128, e.pointee.counters.rx_ring_bytes)
+}
+
+@c(sluice_setsockopt)
+public func setsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) -> Int {
+    let e = endpoint(entry)
+    if level == solSocket && name == statsOption { return -Int(ENOPROTOOPT) }
+    if handsBack(level, name) { Lane.handBack(e, fd, .option, foreign: false) }
+    let r = slc_setsockopt(fd, level, name, value, length)
+    if r == 0 && level == solSocket { remember(e, name, value, length) }
+    return r
+}
+
+/// Options by which the kernel would treat bytes differently than the ring does.
+private func handsBack(_ level: Int32, _ name: Int32) -> Bool {
+    if level == solSocket {
+        // ATTACH_FILTER, ATTACH_BPF, TIMESTAMP, TIMESTAMPNS, TIMESTAMPING (old and new), ZEROCOPY, MAX_PACING_RATE,
+        // PEEK_OFF, OOBINLINE, TXTIME
+        switch name {
+        case 26, 50, 29, 35, 37, 63, 64, 65, 60, 47, 42, 10, 61: return true
+        default: return false
+        }
+    }
+    // TCP_REPAIR, TCP_ULP, TCP_ZEROCOPY_RECEIVE, TCP_MD5SIG, TCP_MD5SIG_EXT, TCP_INQ, TCP_AO_*
+    if level == solTCP {
+        switch name {
+        case 19, 31, 35, 14, 32, 36, 38, 39: return true
+        default: return false
+        }
+    }
+    return false
+}
+
+private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) {
+    guard let value else { return }
+    switch name {
+    case 20, 66:  // SO_RCVTIMEO
+        if length >= 16 { e.pointee.rx_timeout_ns = nanoseconds(value) }
+    case 21, 67:  // SO_SNDTIMEO
+        if length >= 16 { e.pointee.tx_timeout_ns = nanoseconds(value) }
+    case 13:  // SO_LINGER
+        if length >= 8 { e.pointee.linger = value.loadUnaligned(as: Int32.self) != 0 && value.loadUnaligned(fromByteOffset: 4, as: Int32.self) == 0 ? 1 : 0 }
+    case 18:  // SO_RCVLOWAT
+        if length >= 4 { e.pointee.rx_lowat = UInt32(bitPattern: max(1, value.loadUnaligned(as: Int32.self))) }
+    default: break
+    }
+}
+
+/// What was set on a socket before we knew it.
+func learnOptions(_ e: Endpoint, _ fd: Int32) {
+    var options: (Int32, Int32, Int32, Int32) = (20, 21, 18, 13)  // RCVTIMEO, SNDTIMEO, RCVLOWAT, LINGER
+    var i = 0
+    while i < 4 {
+        let name = withUnsafeBytes(of: &options) { $0.load(fromByteOffset: 4 * i, as: Int32.self) }
+        i += 1
+        var value: (UInt64, UInt64) = (0, 0)
+        var n: UInt32 = 16
+        if slc_getsockopt(fd, 1, name, &value, &n) == 0 { withUnsafeBytes(of: &value) { remember(e, name, $0.baseAddress, n) } }
+    }
+}
+
+/// Of a struct timeval; 0 (no timeout) stays 0, what is shorter than a nanosecond does not exist.
+private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
+    let s = value.loadUnaligned(as: Int64.self)
+    let us = value.loadUnaligned(fromByteOffset: 8, as: Int64.self)
+    // A negative time is no time at all (sock_set_timeout): the call does not wait.
+    if s < 0 { return 1 }
+    guard us >= 0, s < 1 << 32 else { return 0 }
+    return UInt64(s) &* 1_000_000_000 &+ UInt64(us) &* 1000
+}
+
+@c(sluice_ioctl) public func ioctl(_ fd: Int32, _ entry: UInt64, _ request: UInt, _ argument: UnsafeMutableRawPointer?) -> Int {
+    let e = endpoint(entry)
+    let r = slc_ioctl(fd, request, argument)
+    guard r == 0, let argument else { return r }
+    switch request {
+    case 0x5421:  // FIONBIO
+        setNonBlocking(e, argument.loadUnaligned(as: Int32.self) != 0)
+    case 0x541B:  // FIONREAD, SIOCINQ
+        add(argument, Lane.unreadIn(e))
+    case 0x5411:  // SIOCOUTQ
+        add(argument, Lane.unacknowledged(e))
+    case 0x5452:  // FIOASYNC
+        if argument.loadUnaligned(as: Int32.self) != 0 { Lane.handBack(e, fd, .option, foreign: false) }
+    default: break
+    }
+    return r
+}
+
+private func add(_ argument: UnsafeMutableRawPointer, _ n: UInt64) {
+    let old = argument.loadUnaligned(as: Int32.self)
+    argument.storeBytes(of: old &+ Int32(truncatingIfNeeded: min(n, 1 << 30)), as: Int32.self)
+}
+
+private func setNonBlocking(_ e: Endpoint, _ on: Bool) {
+    if on { _ = slc_or_u32(&e.pointee.status_flags, 0o4000) } else { _ = slc_and_u32(&e.pointee.status_flags, ~0o4000) }
+}
+
+@c(sluice_fcntl) public func fcntl(_ fd: Int32, _ entry: UInt64, _ command: Int32, _ argument: Int) -> Int {
+    let r = slc_fcntl(fd, command, argument)
+    if r == 0 && command == 4 && DescriptorTable.kind(entry) == 1 {  // F_SETFL
+        let e = endpoint(entry)
+        setNonBlocking(e, argument & 0o4000 != 0)
+        if argument & 0o20000 != 0 { Lane.handBack(e, fd, .option, foreign: false) }  // O_ASYNC
+    }
+    return r
+}
+
+extension Lane {
+    /// Ring bytes that this side has not read.
+    static func unreadIn(_ e: Endpoint) -> UInt64 {
+        guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
+        let lock = RobustLock(&e.rx.pointee.lock)
+        lock.acquire()
+        defer { lock.release() }
+        guard let r = e.reader, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 else { return 0 }
+        return r.available() ?? 0
+    }
+
+    /// What TCP would call sent and not acknowledged: the first half of the ring counts as the receiver's buffer.
+    static func unacknowledged(_ e: Endpoint) -> UInt64 {
+        guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
+        let lock = RobustLock(&e.tx.pointee.lock)
+        lock.acquire()
+        defer { lock.release() }
+        guard let w = e.writer, e.tx.pointee.phase & 1 == 1, let n = w.unread(), n > w.limit / 2 else { return 0 }
+        return n &- w.limit / 2
+    }
+}

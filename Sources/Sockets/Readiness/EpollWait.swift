@@ -1,0 +1,173 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+import Stacks
+
+/// One epoll_wait on a set with members on lanes.
+struct EpollCall {
+    let set: Set
+    let fd: Int32
+    let events: UnsafeMutablePointer<epoll_event>
+    let max: Int
+    let deadline: UInt64
+    let timeoutNs: Int64
+    let mask: UnsafePointer<sigset_t>?
+    let interrupts = Interrupts()
+
+    init(_ set: Set, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) {
+        self.set = set
+        self.fd = fd
+        self.events = events
+        self.max = max
+        self.timeoutNs = timeoutNs
+        self.mask = mask
+        deadline = timeoutNs <= 0 ? 0 : slc_now_ns() &+ UInt64(timeoutNs)
+    }
+
+    func run() -> Int {
+        var n = collect(askKernel: mask != nil)
+        if n != 0 || timeoutNs == 0 { return n != 0 ? n : collect(askKernel: true) }
+        n = spin()
+        if n != 0 { return n }
+        while true {
+            n = sleep()
+            if n != 0 { return n }
+            if interrupts.any() { return -Int(EINTR) }
+            if deadline != 0 && slc_now_ns() >= deadline { return 0 }
+        }
+    }
+
+    /// Rings first, then the kernel's set, at most every 20 us while rings have news. Number of events, or -errno.
+    private func collect(askKernel: Bool) -> Int {
+        set.pointee.lock.acquire()
+        set.takeBits()
+        var n = set.report(events, max)
+        set.pointee.lock.release()
+        let now = slc_tsc()
+        guard askKernel || now &- set.pointee.kernelLook > 20 &* process.tickRate, n < max else { return n }
+        set.pointee.kernelLook = now
+        let k = sluice_real_epoll_pwait(fd, events + n, Int32(max - n), 0, mask)
+        if k < 0 { return n > 0 ? n : k }
+        if k > 0 {
+            n += set.sortOut(events, n, k)
+            if n < max { n = again(n) }
+        }
+        leaveBell()
+        return n
+    }
+
+    /// News that the kernel's events brought.
+    private func again(_ n: Int) -> Int {
+        guard set.pointee.firstReady != nil else { return n }
+        set.pointee.lock.acquire()
+        defer { set.pointee.lock.release() }
+        return n == 0 ? set.report(events, max) : n
+    }
+
+    /// An outer set sees us by our bell: it stays rung as long as something is ready.
+    private func leaveBell() {
+        guard set.pointee.isWatched else { return }
+        set.pointee.lock.acquire()
+        if let w = set.pointee.waiter {
+            Waiter.silence(w)
+            set.announce()
+            if set.pointee.firstReady != nil || set.hasBits() { set.ringOwn() }
+        }
+        set.pointee.lock.release()
+    }
+
+    private func spin() -> Int {
+        guard mask == nil, set.pointee.laned > 0, let first = set.pointee.watches else { return 0 }
+        let budget = SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
+        guard budget != 0, !peerIsHere(first) else { return 0 }
+        let began = slc_tsc()
+        var looked = began
+        while true {
+            let now = slc_tsc()
+            if set.hasBits() || set.pointee.firstReady != nil {
+                let n = collect(askKernel: false)
+                if n != 0 {
+                    SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
+                    return n
+                }
+            } else if now &- looked > 20 &* process.tickRate {
+                looked = now
+                let n = collect(askKernel: true)
+                if n != 0 {
+                    SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
+                    return n
+                }
+                if deadline != 0 && slc_now_ns() >= deadline { return 0 }
+            }
+            if now &- began > budget || interrupts.any() { return 0 }
+            slc_pause()
+        }
+    }
+
+    /// Does a peer of the set's newest region wait on this CPU?
+    private func peerIsHere(_ w: UnsafeMutablePointer<Watch>) -> Bool {
+        let here = slc_cpu() &+ 1
+        var slot = 0
+        while slot < 64 {
+            if let m = w.pointee.members[slot], let tx = m.pointee.endpoint.txDirection, let rx = m.pointee.endpoint.rxDirection {
+                slc_set_u32(&rx.pointee.receiver_cpu, here)
+                if slc_relaxed_u32(&tx.pointee.receiver_cpu) == here { return true }
+                return false
+            }
+            slot += 1
+        }
+        return false
+    }
+
+    /// Tells all peers, looks again, sleeps in the kernel's set. Number of events, 0: look on, or -errno.
+    private func sleep() -> Int {
+        let began = slc_tsc()
+        set.pointee.lock.acquire()
+        set.pointee.sleepers += 1
+        set.announce()
+        set.takeBits()
+        var n = set.report(events, max)
+        set.pointee.lock.release()
+        if n == 0 { n = block() }
+        set.pointee.lock.acquire()
+        set.pointee.sleepers -= 1
+        if set.pointee.sleepers <= 0 && !set.pointee.isWatched { set.sayAwake() }
+        set.takeBits()
+        if n >= 0 && n < max { n += set.report(events + n, max - n) }
+        let first = set.pointee.watches
+        set.pointee.lock.release()
+        leaveBell()
+        SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
+        return n
+    }
+
+    private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
+        let now = slc_tsc()
+        guard let w else { return now }
+        var best = now
+        var slot = 0
+        while slot < 64 {
+            if let m = w.pointee.members[slot], let rx = m.pointee.endpoint.rxDirection {
+                let rung = slc_relaxed_u64(&rx.pointee.rung_at)
+                if rung &- began < best &- began { best = rung }
+            }
+            slot += 1
+        }
+        return best
+    }
+
+    private func block() -> Int {
+        set.pointee.kernelLook = slc_tsc()
+        var left = timeoutNs
+        if deadline != 0 {
+            let now = slc_now_ns()
+            left = now >= deadline ? 0 : Int64(deadline &- now)
+        }
+        if set.pointee.isInherited && (left < 0 || left > 5_000_000) { left = 5_000_000 }
+        let r = sluice_real_epoll_pwait(fd, events, Int32(max), left, mask)
+        if r > 0 { return set.sortOut(events, 0, r) }
+        return r == -Int(EINTR) && !interrupts.any() ? 0 : r
+    }
+}

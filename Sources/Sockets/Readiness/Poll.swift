@@ -1,0 +1,276 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+import Stacks
+
+/// poll(2) and ppoll(2) over any mixture of descriptors; select comes here too. `timeoutNs` < 0: for ever.
+@c(sluice_poll)
+public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int {
+    guard let fds else { return -Int(EFAULT) }
+    var scratch: UnsafeMutableRawPointer? = nil
+    let bytes = (2 * count + 1) * MemoryLayout<pollfd>.stride
+    defer { if let scratch { _ = slc_munmap(scratch, bytes) } }
+    if count > 32 {
+        scratch = Memory.anonymous(bytes)
+        guard let scratch else { return -Int(ENOMEM) }
+        return PollCall(fds, count, scratch.assumingMemoryBound(to: pollfd.self), timeoutNs, mask).run()
+    }
+    return withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 65) { b in
+        PollCall(fds, count, b.baseAddress.unsafelyUnwrapped, timeoutNs, mask).run()
+    }
+}
+
+private struct PollCall {
+    let fds: UnsafeMutablePointer<pollfd>
+    let count: Int
+    /// The array for the kernel: the program's, changed where a lane carries, and the bell behind it.
+    let real: UnsafeMutablePointer<pollfd>
+    /// While it sleeps: per descriptor the endpoint (address) that it counts on, | 1 when only a plain call was counted.
+    let held: UnsafeMutablePointer<UInt>
+    let deadline: UInt64
+    let waits: Bool
+    let mask: UnsafePointer<sigset_t>?
+    let interrupts = Interrupts()
+
+    init(_ fds: UnsafeMutablePointer<pollfd>, _ count: Int, _ real: UnsafeMutablePointer<pollfd>, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) {
+        self.fds = fds
+        self.count = count
+        self.real = real
+        held = UnsafeMutableRawPointer(real + count + 1).assumingMemoryBound(to: UInt.self)
+        self.mask = mask
+        waits = timeoutNs != 0
+        deadline = timeoutNs < 0 ? 0 : slc_now_ns() &+ UInt64(timeoutNs)
+    }
+
+    @inline(__always) private func laned(_ i: Int) -> Endpoint? {
+        let entry = DescriptorTable.entry(fds[i].fd)
+        guard DescriptorTable.kind(entry) == 1 else { return nil }
+        let e = endpoint(entry)
+        return slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) ? e : nil
+    }
+
+    func run() -> Int {
+        prepare()
+        var first: Endpoint? = nil
+        var ready = look(kernel: true, &first)
+        if ready != 0 || !waits { return ready }
+        if let e = first {
+            ready = spin(e)
+            if ready != 0 { return ready }
+        }
+        while true {
+            ready = sleep()
+            if ready != 0 { return ready }
+            if interrupts.any() { return -Int(EINTR) }
+            if deadline != 0 && slc_now_ns() >= deadline { return 0 }
+        }
+    }
+
+    private func prepare() {
+        var i = 0
+        while i < count {
+            let entry = DescriptorTable.entry(fds[i].fd)
+            if DescriptorTable.kind(entry) == 1 {
+                let e = endpoint(entry)
+                if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { if e.pointee.lane == UInt32(SL_LANE_MEETING) { Meet.consider(e, fds[i].fd) } }
+            } else if DescriptorTable.kind(entry) == 2 {
+                EpollSet.watchedFromOutside(entry)
+            }
+            i += 1
+        }
+    }
+
+    /// One look at everything. Returns the number of ready descriptors, or -errno.
+    private func look(kernel: Bool, _ first: inout Endpoint?) -> Int {
+        var needKernel = kernel
+        var ready = 0
+        var i = 0
+        while i < count {
+            real[i] = fds[i]
+            real[i].revents = 0
+            fds[i].revents = 0
+            if let e = laned(i) {
+                real[i].events |= Int16(Readiness.RDHUP)
+                if first == nil { first = e }
+                Lane.service(e, fds[i].fd)
+                let events = Readiness.ring(e) & interest(fds[i].events)
+                fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+                if events != 0 { ready += 1 }
+                if Readiness.kernelCarries(e) { needKernel = true }
+            }
+            i += 1
+        }
+        if ready > 0 && !needKernel { return ready }
+        if !needKernel { return 0 }
+        var zero = timespec()
+        let r = sluice_real_ppoll(real, count, &zero, mask)
+        return r < 0 ? (r == -Int(EINTR) && ready > 0 ? ready : r) : merge()
+    }
+
+    @inline(__always) private func interest(_ events: Int16) -> UInt32 {
+        UInt32(UInt16(bitPattern: events)) | Readiness.ERR | Readiness.HUP
+    }
+
+    /// Puts the kernel's answers beside the rings' and counts.
+    private func merge() -> Int {
+        var ready = 0
+        var i = 0
+        while i < count {
+            let kernel = UInt32(UInt16(bitPattern: real[i].revents))
+            if let e = laned(i) {
+                let events = Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel) & interest(fds[i].events)
+                fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+            } else {
+                fds[i].revents = real[i].revents
+            }
+            if fds[i].revents != 0 { ready += 1 }
+            i += 1
+        }
+        return ready
+    }
+
+    private func spin(_ e: Endpoint) -> Int {
+        guard mask == nil, count <= 16, let rx = e.rxDirection, let tx = e.txDirection else { return 0 }
+        slc_set_u32(&rx.pointee.receiver_cpu, slc_cpu() &+ 1)
+        var trial = e.pointee.spin_trial
+        let budget = SpinPolicy.budget(.poll, average: e.pointee.sleep_average_ns, trial: &trial)
+        e.pointee.spin_trial = trial
+        guard budget != 0, !SpinPolicy.peerIsHere(rx, tx) else { return 0 }
+        let began = slc_tsc()
+        var looked = began
+        var unused: Endpoint? = nil
+        while true {
+            let now = slc_tsc()
+            let askKernel = now &- looked > 20 &* process.tickRate
+            if askKernel { looked = now }
+            let ready = lookQuick(askKernel, &unused)
+            if ready != 0 {
+                SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: now &- began)
+                return ready
+            }
+            if now &- began > budget || interrupts.any() || deadline != 0 && askKernel && slc_now_ns() >= deadline { return 0 }
+            slc_pause()
+        }
+    }
+
+    @inline(__always) private func lookQuick(_ askKernel: Bool, _ unused: inout Endpoint?) -> Int {
+        if askKernel { return look(kernel: true, &unused) }
+        var ready = 0
+        var i = 0
+        while i < count {
+            if let e = laned(i) {
+                let events = Readiness.ring(e) & interest(fds[i].events)
+                fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+                if events != 0 { ready += 1 }
+            } else {
+                fds[i].revents = 0
+            }
+            i += 1
+        }
+        return ready
+    }
+
+    /// Tells all peers, looks again, sleeps in the kernel over everything and the bell. A number > 0, 0: nothing yet, or -errno.
+    private func sleep() -> Int {
+        let waiter = Waiter.ofThread()
+        let began = slc_tsc()
+        var slice: UInt64 = waiter == nil ? 1_000_000 : 0
+        var average: Endpoint? = nil
+        var heard = waiter
+        waiter?.pointee.number &+= 1
+        var i = 0
+        while i < count {
+            arm(i, waiter, &slice, &average)
+            i += 1
+        }
+        var result = look(kernel: false, &average)
+        if result == 0 { result = block(waiter, slice) }
+        i = 0
+        var rung = false
+        while i < count {
+            disarm(i, waiter, &rung)
+            i += 1
+        }
+        if let w = heard, rung || real[count].revents != 0 { Waiter.silence(w) }
+        heard = nil
+        if let e = average { SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: lastRing(e, began) &- began) }
+        return result
+    }
+
+    private func lastRing(_ e: Endpoint, _ began: UInt64) -> UInt64 {
+        guard let rx = e.rxDirection else { return slc_tsc() }
+        let rung = slc_relaxed_u64(&rx.pointee.rung_at)
+        return rung &- began < 1 << 40 ? rung : slc_tsc()
+    }
+
+    private func block(_ waiter: UnsafeMutablePointer<Waiter>?, _ slice: UInt64) -> Int {
+        var i = 0
+        while i < count {
+            real[i] = fds[i]
+            real[i].revents = 0
+            if let e = laned(i) {
+                if e.tx.pointee.phase & 1 == 1 { real[i].events &= ~Int16(Readiness.OUT | Readiness.WRNORM) }
+                // The end of a killed peer may be a reset, which nobody need ask for.
+                if e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) == 0 { real[i].events |= Int16(Readiness.RDHUP) }
+            }
+            i += 1
+        }
+        real[count] = pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
+        var r: Int
+        if deadline == 0 && slice == 0 {
+            r = sluice_real_ppoll(real, count + 1, nil, mask)
+        } else {
+            let now = slc_now_ns()
+            var left = deadline == 0 ? slice : deadline > now ? deadline &- now : 0
+            if slice != 0 && slice < left { left = slice }
+            var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
+            r = sluice_real_ppoll(real, count + 1, &t, mask)
+        }
+        if r < 0 { return r == -Int(EINTR) && !interrupts.any() ? 0 : r }
+        return merge()
+    }
+
+    private func arm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ slice: inout UInt64, _ average: inout Endpoint?) {
+        held[i] = 0
+        let entry = DescriptorTable.entry(fds[i].fd)
+        guard DescriptorTable.kind(entry) == 1 else { return }
+        let e = endpoint(entry)
+        if !Lane.hold(e) {
+            _ = slc_add_u32(&e.rx.pointee.plain_calls, 1)
+            held[i] = UInt(bitPattern: e) | 1
+            return
+        }
+        held[i] = UInt(bitPattern: e)
+        if average == nil { average = e }
+        if e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
+        guard let w = waiter, let pair = e.local.pointee.pair, let region = e.region, let rx = e.rxDirection, let tx = e.txDirection,
+            let index = pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)
+        else {
+            slice = slice == 0 ? 1_000_000 : min(slice, 1_000_000)
+            return
+        }
+        if slc_relaxed_u32(&rx.pointee.sender_shared) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
+        Sleeper.announce(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number)
+        let events = UInt32(UInt16(bitPattern: fds[i].events))
+        if events & (Readiness.IN | Readiness.RDNORM) != 0 { _ = slc_or_u64(sl_data_waiters(rx), 1 << UInt64(index)) }
+        if events & (Readiness.OUT | Readiness.WRNORM) != 0 { _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(index)) }
+    }
+
+    private func disarm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ rung: inout Bool) {
+        guard let e = Endpoint(bitPattern: held[i] & ~1) else { return }
+        if held[i] & 1 != 0 {
+            _ = slc_sub_u32(&e.rx.pointee.plain_calls, 1)
+            return
+        }
+        if let w = waiter, let pair = e.local.pointee.pair, let region = e.region, let index = pair.known(UInt(bitPattern: w)) {
+            if Sleeper.awake(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number) { rung = true }
+            let rx = sl_region_direction(region, Int(e.pointee.slot), 1 - Int(e.pointee.side))!
+            let tx = sl_region_direction(region, Int(e.pointee.slot), Int(e.pointee.side))!
+            _ = slc_and_u64(sl_data_waiters(rx), ~(1 << UInt64(index)))
+            _ = slc_and_u64(sl_space_waiters(tx), ~(1 << UInt64(index)))
+        }
+        Lane.letGo(e)
+    }
+}

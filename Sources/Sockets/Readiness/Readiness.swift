@@ -1,0 +1,70 @@
+import CLinux
+import CStackLayout
+import SharedMemory
+import Stacks
+
+/// What poll(2) says of an accelerated stream: ring and kernel together. Event bits have the same values in poll and epoll.
+enum Readiness {
+    static let IN: UInt32 = 0x1
+    static let PRI: UInt32 = 0x2
+    static let OUT: UInt32 = 0x4
+    static let ERR: UInt32 = 0x8
+    static let HUP: UInt32 = 0x10
+    static let RDNORM: UInt32 = 0x40
+    static let WRNORM: UInt32 = 0x100
+    static let RDHUP: UInt32 = 0x2000
+
+    /// Does the kernel socket have a say beyond the ends? Then it is asked at every look.
+    @inline(__always) static func kernelCarries(_ e: Endpoint) -> Bool {
+        guard let d = e.rxDirection else { return true }
+        return (e.rx.pointee.phase & e.tx.pointee.phase) & 1 == 0 || slc_relaxed_u32(&d.pointee.phase) != e.rx.pointee.phase
+            || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0
+    }
+
+    /// Events of the ring alone, without a lock or a system call.
+    @inline(__always) static func ring(_ e: Endpoint) -> UInt32 {
+        var events: UInt32 = 0
+        if e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
+            return IN | OUT | HUP | RDHUP | RDNORM | WRNORM | (e.pointee.error != 0 ? ERR : 0)
+        }
+        guard let rx = e.rxDirection, let tx = e.txDirection else { return 0 }
+        let unread = slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
+        if unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 && isAtRing(e, rx) && unread >= UInt64(min(e.pointee.rx_lowat, 1 << 20)) {
+            events |= IN | RDNORM
+        }
+        if e.tx.pointee.phase & 1 == 1 {
+            let used = slc_relaxed_u64(&e.tx.pointee.offset) &- slc_acquire_u64(&tx.pointee.consumer)
+            if used <= e.pointee.tx_limit &- e.pointee.tx_limit / 3 || slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) {
+                events |= OUT | WRNORM
+            }
+        }
+        return events
+    }
+
+    /// Are the ring's bytes next in the stream?
+    @inline(__always) private static func isAtRing(_ e: Endpoint, _ rx: Direction) -> Bool {
+        if e.rx.pointee.phase & 1 == 1 { return true }
+        return slc_acquire_u32(&rx.pointee.phase) != e.rx.pointee.phase && slc_relaxed_u64(&rx.pointee.kernel_count) == e.rx.pointee.kernel_bytes
+    }
+
+    /// Puts what the kernel socket reported (as poll events) beside what the ring says.
+    @inline(__always) static func merge(_ e: Endpoint, ring: UInt32, kernel: UInt32) -> UInt32 {
+        var events = ring | kernel & ~(OUT | WRNORM)
+        if kernel & (IN | RDHUP | HUP | ERR) != 0 { e.rx.pointee.kernel_look = 0 }
+        let carriesOut = e.tx.pointee.phase & 1 == 0 && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0
+        if carriesOut || kernel & (ERR | HUP) != 0 { events |= kernel & (OUT | WRNORM) }
+        if kernel & RDHUP != 0 { _ = slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN)) }
+        if kernel & RDHUP != 0 && e.tx.pointee.phase & 1 == 1 && Lane.survivorIsReset(e) { return Readiness.ring(e) | kernel }
+        // The peer was killed: a writer learns it by writing.
+        if kernel & RDHUP != 0, let tx = e.txDirection, slc_relaxed_u32(&tx.pointee.closed) != 0 { events |= OUT | WRNORM }
+        return events
+    }
+
+    /// Asks the kernel about one socket.
+    static func kernel(_ fd: Int32) -> UInt32 {
+        var p = pollfd(fd: fd, events: Int16(IN | PRI | OUT | RDHUP | RDNORM | WRNORM), revents: 0)
+        var zero = timespec()
+        guard slc_ppoll(&p, 1, &zero, nil) > 0 else { return 0 }
+        return UInt32(UInt16(bitPattern: p.revents))
+    }
+}

@@ -1,0 +1,163 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+import Stacks
+
+/// When a connection tries for a lane, and what becomes of the try. Runs inside the program's calls on that socket.
+enum Meet {
+    /// Called by every data call on a socket without a lane. Cheap for sockets that have given up.
+    @inline(__always) static func consider(_ e: Endpoint, _ fd: Int32) {
+        if e.pointee.flags & UInt32(SL_EP_GIVEN_UP | SL_EP_FOREIGN) != 0 { return }
+        if e.pointee.lane == UInt32(SL_LANE_KERNEL) {
+            let messages = e.pointee.messages_in &+ e.pointee.messages_out
+            if process.settings.laneAt != 0 {
+                guard messages >= e.pointee.next_attempt, isAlive(e, messages) else { return }
+            }
+        }
+        advance(e, fd)
+    }
+
+    /// Some messages in both directions, or some hundred KB in one: it will live.
+    private static func isAlive(_ e: Endpoint, _ messages: UInt32) -> Bool {
+        let quarter = UInt32(truncatingIfNeeded: process.settings.laneAt) / 4
+        if Int64(messages) >= process.settings.laneAt && e.pointee.messages_in >= quarter && e.pointee.messages_out >= quarter { return true }
+        return e.pointee.bytes_in &+ e.pointee.bytes_out >= 256 << 10
+    }
+
+    @inline(never) static func advance(_ e: Endpoint, _ fd: Int32) {
+        let local = e.local
+        guard slc_cas_u32(&local.pointee.meetingBusy, 0, 1) else { return }
+        if e.pointee.lane == UInt32(SL_LANE_KERNEL) {
+            if !prepare(e, fd) {
+                slc_release_u32(&local.pointee.meetingBusy, 0)
+                return
+            }
+            count(StackCounter.meetingsStarted)
+            slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_MEETING))
+        }
+        if e.pointee.lane == UInt32(SL_LANE_MEETING) { work(e, fd) }
+        slc_release_u32(&local.pointee.meetingBusy, 0)
+    }
+
+    private static func work(_ e: Endpoint, _ fd: Int32) {
+        // Lane at the first byte: the call waits for its peer, a bounded time.
+        let patience: UInt64 = process.settings.laneAt == 0 ? 30_000_000 : 0
+        let began = patience == 0 ? 0 : slc_now_ns()
+        while true {
+            switch Rendezvous.step(e, fd) {
+            case .met(let pair, let region, let slot, let rings):
+                e.local.pointee.meeting.end()
+                Lane.attach(e, fd, pair, region, slot, rings)
+                openBoth(e, fd)
+                return
+            case .failed(let reason):
+                failed(e, reason)
+                return
+            case .goOn:
+                guard patience != 0, slc_now_ns() &- began < patience else { return }
+                var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
+                _ = slc_ppoll(nil, 0, &pause, nil)
+            }
+        }
+    }
+
+    /// The receiving half may open at once when nobody sleeps in a plain call.
+    private static func openBoth(_ e: Endpoint, _ fd: Int32) {
+        let lock = RobustLock(&e.rx.pointee.lock)
+        lock.acquire()
+        Lane.openReceive(e, fd)
+        lock.release()
+        guard process.settings.laneAt == 0 else { return }
+        let end = slc_now_ns() &+ 30_000_000
+        while let d = e.txDirection, slc_relaxed_u32(&d.pointee.rx_control) == UInt32(SL_RX_CLOSED), slc_now_ns() < end {
+            var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
+            _ = slc_ppoll(nil, 0, &pause, nil)
+        }
+    }
+
+    private static func failed(_ e: Endpoint, _ reason: Reason) {
+        count(StackCounter.meetingsFailed)
+        process.lock.acquire()
+        e.local.pointee.meeting.end()
+        process.lock.release()
+        let tries = e.local.pointee.tries
+        e.local.pointee.tries = tries &+ 1
+        if reason == .plainPeer && tries < 3 || reason == .resources && tries < 3 {
+            // The other end may come under way later than we: look again after four times as many messages.
+            e.pointee.next_attempt = (e.pointee.messages_in &+ e.pointee.messages_out) &* 4 &+ 16
+            e.local.pointee.meeting = Meeting()
+        } else {
+            e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
+        }
+        e.pointee.reason = reason.number
+        slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
+    }
+
+    private static func refuse(_ e: Endpoint, _ reason: Reason) -> Bool {
+        e.pointee.reason = reason.number
+        e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
+        return false
+    }
+
+    /// Learns what the connection is. False: not now, or never (then with a reason).
+    private static func prepare(_ e: Endpoint, _ fd: Int32) -> Bool {
+        let s = process.settings
+        if process.sealed { return refuse(e, .sealedOff) }
+        if !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return refuse(e, .setting) }
+        if e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors) {
+            e.pointee.reason = Reason.sharedByFork.number
+            e.pointee.next_attempt = (e.pointee.messages_in &+ e.pointee.messages_out) &+ 16
+            return false
+        }
+        guard Identity.learn(e, fd) else { return false }
+        let loopback = e.pointee.local.ip == e.pointee.remote.ip || Identity.isLoopback(e.pointee.local) && Identity.isLoopback(e.pointee.remote)
+        if !loopback {
+            guard let here = farEndIsHere(e) else { return refuse(e, .noProof) }
+            if !here { return refuse(e, .remotePeer) }
+        }
+        return true
+    }
+}
+
+/// What the kernel says a socket is.
+enum Identity {
+    /// Addresses and cookies; false while it is not connected.
+    static func learn(_ e: Endpoint, _ fd: Int32) -> Bool {
+        var a = slc_address()
+        guard slc_socket_address(fd, 1, &a) == 0 else { return false }
+        e.pointee.remote = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        guard slc_socket_address(fd, 0, &a) == 0 else { return false }
+        e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        var n: UInt32 = 8
+        if e.pointee.netns_cookie == 0 { _ = slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &e.pointee.netns_cookie, &n) }
+        n = 8
+        if e.pointee.cookie == 0 { _ = slc_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &e.pointee.cookie, &n) }
+        e.pointee.state = UInt32(SL_ENDPOINT_CONNECTED)
+        return true
+    }
+
+    static func learnLocal(_ e: Endpoint, _ fd: Int32) {
+        var a = slc_address()
+        guard slc_socket_address(fd, 0, &a) == 0 else { return }
+        e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        var n: UInt32 = 8
+        if e.pointee.cookie == 0 { _ = slc_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &e.pointee.cookie, &n) }
+    }
+
+    static func isLoopback(_ a: sl_address) -> Bool {
+        let ip = a.ip
+        let zeros = ip.0 == 0 && ip.1 == 0 && ip.2 == 0 && ip.3 == 0 && ip.4 == 0 && ip.5 == 0 && ip.6 == 0 && ip.7 == 0 && ip.8 == 0 && ip.9 == 0
+        guard zeros else { return false }
+        if ip.10 == 0xff && ip.11 == 0xff { return ip.12 == 127 }
+        return ip.10 == 0 && ip.11 == 0 && ip.12 == 0 && ip.13 == 0 && ip.14 == 0 && ip.15 == 1
+    }
+}
+
+func == (a: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8),
+    b: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8)) -> Bool {
+    var x = a
+    var y = b
+    return memcmp(&x, &y, 16) == 0
+}

@@ -1,0 +1,301 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+import Stacks
+
+/// Flags of a receive that are ours to act on; the rest goes to the kernel with the call.
+struct ReceiveFlags {
+    let raw: Int32
+    @inline(__always) var peek: Bool { raw & 0x2 != 0 }
+    @inline(__always) var waitAll: Bool { raw & 0x100 != 0 }
+    @inline(__always) var dontWait: Bool { raw & 0x40 != 0 }
+    @inline(__always) var discard: Bool { raw & 0x20 != 0 }
+    /// MSG_OOB, MSG_ERRQUEUE.
+    @inline(__always) var kernelOnly: Bool { raw & (0x1 | 0x2000) != 0 }
+}
+
+/// Not an errno: the endpoint has no lane (any more), the real call must serve it.
+let useKernel = -100_000
+
+extension Lane {
+    /// One look at both sources, in order, without blocking. Bytes, 0 at the end of the stream, -EAGAIN, or another
+    /// -errno; `useKernel` when there is no lane. Takes the rx lock. `peeked`: bytes that this call has already shown by MSG_PEEK.
+    static func receiveNow(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
+        let lock = RobustLock(&e.rx.pointee.lock)
+        lock.acquire()
+        let r = receiveLocked(e, fd, &target, flags)
+        lock.release()
+        return r
+    }
+
+    private static func receiveLocked(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
+        guard let reader = e.reader else { return useKernel }
+        if e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return kernelReceive(e, fd, &target, flags, Int.max) }
+        var turns = 0
+        while turns < 64 {
+            turns += 1
+            if e.rx.pointee.phase & 1 == 1 {
+                guard let n = reader.available() else { return damaged(e, fd) }
+                if n > 0 && !reader.isClaimed {
+                    let before = target
+                    let r = take(e, reader, Int(n), &target, flags)
+                    if r > 0 { return flags.peek ? peekOn(e, fd, reader, &target, flags, r) : r }
+                    if r == 0 { return 0 }
+                    target = before
+                }
+                let phase = slc_acquire_u32(&reader.direction.pointee.phase)
+                if phase != e.rx.pointee.phase {
+                    guard slc_relaxed_u64(&reader.direction.pointee.ring_end) == e.rx.pointee.offset else {
+                        // E lies behind what we have read: more was published meanwhile, or the word is damaged.
+                        guard let again = reader.available(), again > 0 else { return damaged(e, fd) }
+                        continue
+                    }
+                    reader.jump()
+                    advance(e, reader.direction)
+                    continue
+                }
+                guard let r = emptyRing(e, fd, reader, &target, flags) else { continue }
+                return r
+            }
+            openReceive(e, fd)
+            if process.settings.chaos != 0 { chaosReceive(e) }
+            let phase = slc_acquire_u32(&reader.direction.pointee.phase)
+            guard phase != e.rx.pointee.phase else { return kernelReceive(e, fd, &target, flags, Int.max) }
+            let left = slc_relaxed_u64(&reader.direction.pointee.kernel_count) &- e.rx.pointee.kernel_bytes
+            guard left < 1 << 48, e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0 else { return damaged(e, fd) }
+            if left == 0 {
+                advance(e, reader.direction)
+                continue
+            }
+            let r = kernelReceive(e, fd, &target, flags, Int(left))
+            if flags.peek && r == Int(left) && target.left > 0, let n = reader.available(), n > 0 {
+                return r + take(e, reader, Int(n), &target, flags)
+            }
+            return r
+        }
+        return damaged(e, fd)
+    }
+
+    /// A peek that has shown all of the ring goes on into the kernel's bytes when the sender has gone back there.
+    private static func peekOn(_ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags, _ shown: Int) -> Int {
+        guard target.left > 0, slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase,
+            slc_relaxed_u64(&reader.direction.pointee.ring_end) == e.rx.pointee.offset &+ UInt64(shown)
+        else { return shown }
+        let r = kernelReceive(e, fd, &target, flags, Int.max)
+        return r > 0 ? shown + r : shown
+    }
+
+    /// On to the next phase, and says so to the sender.
+    private static func advance(_ e: Endpoint, _ d: Direction) {
+        e.rx.pointee.phase &+= 1
+        slc_release_u32(&d.pointee.phase_reached, e.rx.pointee.phase)
+        // A sender that waits for us to catch up may sleep.
+        slc_fence()
+        let mask = slc_relaxed_u64(&d.pointee.space_waiters)
+        if mask != 0 { notify(e, mask, nil) }
+    }
+
+    @inline(__always)
+    private static func take(_ e: Endpoint, _ reader: RingReader, _ available: Int, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
+        var n = min(available, target.left)
+        let result = n
+        var skip: UInt64 = 0
+        while n > 0 {
+            let (p, k) = target.next(n)
+            guard k > 0 else { break }
+            if !flags.discard, let p { reader.read(p, k, skip: skip) }
+            skip &+= UInt64(k)
+            target.advance(k)
+            n -= k
+        }
+        if !flags.peek && result > 0 && !consumed(e, reader, result) { return -1 }
+        return result
+    }
+
+    @inline(__always)
+    static func consumed(_ e: Endpoint, _ reader: RingReader, _ n: Int) -> Bool {
+        guard reader.consume(UInt64(n)) else { return false }
+        e.pointee.counters.rx_packets &+= 1
+        e.pointee.counters.rx_ring_bytes &+= UInt64(n)
+        let mask = slc_relaxed_u64(&reader.direction.pointee.space_waiters)
+        if mask != 0 { spaceFreed(e, reader, mask) }
+        if process.settings.chaos != 0 { chaosReceive(e) }
+        return true
+    }
+
+    /// A sender that waits for space is woken when a third of the ring is free.
+    @inline(never) private static func spaceFreed(_ e: Endpoint, _ reader: RingReader, _ mask: UInt64) {
+        guard let left = reader.available() else { return }
+        if left <= e.pointee.ring_bytes - e.pointee.ring_bytes / 3 { notify(e, mask, nil) }
+    }
+
+    /// The ring is empty and not ended: has the kernel connection ended, or does somebody write to it who is not our peer?
+    /// Nil: look again. At most one system call in 20 us.
+    @inline(never)
+    private static func emptyRing(_ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
+        let now = slc_tsc()
+        if now &- e.rx.pointee.kernel_look < 20 &* process.tickRate { return -Int(EAGAIN) }
+        e.rx.pointee.kernel_look = now
+        var byte: UInt8 = 0
+        let r = slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
+        if r == -Int(EAGAIN) { return e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
+        // What was published before the end is in the ring by now.
+        if let n = reader.available(), n > 0 {
+            if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase { reader.unclaim() }
+            return nil
+        }
+        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
+        if r == 0 {
+            e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            return survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
+        }
+        if r > 0 {
+            // Not from our peer's lane: somebody else writes to this connection. Deliver, and end the lane.
+            e.pointee.reason = Reason.foreignOrigin.number
+            e.pointee.flags |= UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP)
+        }
+        return kernelReceive(e, fd, &target, flags, Int.max)
+    }
+
+    /// The error once, then the end of the stream.
+    private static func resetResult(_ e: Endpoint) -> Int {
+        let error = takeError(e)
+        return error != 0 ? -Int(error) : 0
+    }
+
+    /// A non-blocking real receive of at most `most` bytes.
+    private static func kernelReceive(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int) -> Int {
+        var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
+            iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
+        )
+        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
+            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
+            var m = msghdr()
+            m.msg_iov = p
+            m.msg_iovlen = Int(target.remaining(most: min(most, target.left), p, 8))
+            return slc_recvmsg(fd, &m, (flags.raw & ~0x100) | 0x40)
+        }
+        if r > 0 {
+            target.skip(r)
+            if !flags.peek {
+                e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(r)
+                e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
+            }
+        } else if r == 0 && target.left > 0 {
+            if let n = restOfTakeBack(e, &target, flags) { return n }
+            e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            let pending = takeError(e)
+            if pending != 0 { return -Int(pending) }
+        }
+        return r
+    }
+
+    /// The stream has ended in the kernel before all that was taken back came: the sender was killed in between. The rest
+    /// still lies in the ring. Nil: nothing is missing.
+    private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
+        guard let reader = e.reader, e.rx.pointee.phase & 1 == 0, e.rx.pointee.phase > 0 else { return nil }
+        let d = reader.direction
+        let end = slc_relaxed_u64(&d.pointee.ring_end)
+        let producer = slc_acquire_u64(&d.pointee.producer)
+        let came = e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)
+        let taken = producer &- end
+        guard taken <= reader.bytes, came < taken, slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase else { return nil }
+        let save = e.rx.pointee.offset
+        e.rx.pointee.offset = end &+ came
+        let n = min(Int(taken &- came), target.left)
+        var left = n
+        var skip: UInt64 = 0
+        while left > 0 {
+            let (p, k) = target.next(left)
+            guard k > 0, let p else { break }
+            reader.read(p, k, skip: skip)
+            skip &+= UInt64(k)
+            target.advance(k)
+            left -= k
+        }
+        e.rx.pointee.offset = save
+        if !flags.peek { e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(n) }
+        return n
+    }
+
+    /// Chaos mode: the receiver asks for the lane to close at random reads.
+    @inline(never) static func chaosReceive(_ e: Endpoint) {
+        guard process.nextRandom() % 32 == 0, let d = e.rxDirection else { return }
+        _ = slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WANT))
+    }
+}
+
+/// recv, recvfrom, recvmsg, read, readv on a tracked stream. Result or -errno.
+func streamReceive(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
+    let r = Lane.receiveNow(e, fd, &target, flags)
+    let simple = flags.raw & 0x102 == 0 && e.pointee.rx_lowat <= 1
+    if r > 0 && (simple || flags.peek || target.left == 0) { return r }
+    if r == useKernel { return r }
+    return receiveSlowly(e, fd, &target, flags, r)
+}
+
+/// The first look did not settle it: ends, errors, MSG_WAITALL, waiting.
+@inline(never)
+private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ first: Int) -> Int {
+    var call = ReceiveCall(e, fd, flags, target.total)
+    let r = call.run(&target, first)
+    if call.isHeld { Lane.letGo(e) }
+    return r
+}
+
+private struct ReceiveCall {
+    let e: Endpoint
+    var fd: Int32
+    let flags: ReceiveFlags
+    let interrupts = Interrupts()
+    let goal: Int
+    var isHeld = false
+
+    init(_ e: Endpoint, _ fd: Int32, _ flags: ReceiveFlags, _ total: Int) {
+        self.e = e
+        self.fd = fd
+        self.flags = flags
+        let low = min(Int(e.pointee.rx_lowat), total)
+        goal = flags.waitAll && !flags.peek ? total : max(1, low)
+    }
+
+    mutating func run(_ target: inout UserBytes, _ first: Int) -> Int {
+        let dontWait = flags.dontWait || e.isNonBlocking
+        var wait: Wait? = nil
+        var r = first
+        while true {
+            if r == useKernel { return target.done > 0 ? target.done : useKernel }
+            if flags.peek && r > 0 || r > 0 && target.done >= goal { return target.done }
+            if r == 0 || r < 0 && r != -Int(EAGAIN) { return ended(target, r) }
+            if r < 0 {
+                if dontWait { return target.done > 0 ? target.done : -Int(EAGAIN) }
+                if wait == nil {
+                    isHeld = Lane.hold(e)
+                    if !isHeld { return target.done > 0 ? target.done : useKernel }
+                    wait = Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
+                }
+                let outcome = wait.unsafelyUnwrapped(e, fd)
+                guard let now = Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
+                fd = now
+                Lane.service(e, fd)
+                switch outcome {
+                case .ready: break
+                case .readyByKernel: e.rx.pointee.kernel_look = 0
+                case .timedOut: return target.done > 0 ? target.done : -Int(EAGAIN)
+                case .interrupted: return target.done > 0 ? target.done : -Int(EINTR)
+                }
+            }
+            r = Lane.receiveNow(e, fd, &target, flags)
+        }
+    }
+
+    private func ended(_ target: UserBytes, _ r: Int) -> Int {
+        if target.total == 0 { return 0 }
+        guard target.done > 0 else { return r }
+        // The error is told by the next call.
+        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+        return target.done
+    }
+}

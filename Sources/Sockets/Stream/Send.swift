@@ -1,0 +1,198 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+import Stacks
+
+/// -EPIPE that the kernel did not see, so that SIGPIPE is ours to raise.
+let brokenPipe = -100_001
+
+extension Lane {
+    /// Puts as much as fits on the way without blocking. Bytes, -EAGAIN, or another -errno; `useKernel` when there is no
+    /// lane. Takes the tx lock.
+    static func sendNow(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
+        let lock = RobustLock(&e.tx.pointee.lock)
+        lock.acquire()
+        let r = sendLocked(e, fd, &source, flags)
+        lock.release()
+        return r
+    }
+
+    private static func sendLocked(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
+        guard let writer = e.writer else { return useKernel }
+        if e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
+            let error = takeError(e)
+            return error != 0 ? -Int(error) : brokenPipe
+        }
+        while true {
+            if e.tx.pointee.phase & 1 == 1 {
+                if slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) {
+                    settle(e, fd)
+                    continue
+                }
+                return put(e, fd, writer, &source)
+            }
+            if e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
+            if source.total > 0 && enterRing(e, fd) { continue }
+            return kernelSend(e, fd, &source, flags)
+        }
+    }
+
+    @inline(__always)
+    private static func put(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter, _ source: inout UserBytes) -> Int {
+        let wanted = source.left
+        guard wanted > 0 else { return 0 }
+        guard var room = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
+        if room < UInt64(wanted) || peerMayBeGone(e) {
+            e.tx.pointee.kernel_look = slc_tsc()
+            if let r = peerIsGone(e, fd) { return r }
+            if e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
+            guard let now = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
+            room = now
+        }
+        if room == 0 { return -Int(EAGAIN) }
+        writer.rewindIfEmpty()
+        var n = min(Int(room), wanted)
+        let result = n
+        var offset = e.tx.pointee.offset
+        while n > 0 {
+            let (p, k) = source.next(n)
+            guard k > 0, let p else { break }
+            writer.write(p, k, at: offset)
+            offset &+= UInt64(k)
+            source.advance(k)
+            n -= k
+        }
+        published(e, fd, writer, offset, result)
+        return result
+    }
+
+    @inline(__always)
+    static func published(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter, _ offset: UInt64, _ n: Int) {
+        writer.publish(offset)
+        e.pointee.counters.tx_packets &+= 1
+        e.pointee.counters.tx_ring_bytes &+= UInt64(n)
+        slc_fence()
+        let mask = slc_relaxed_u64(&writer.direction.pointee.data_waiters)
+        if mask != 0 { notify(e, mask, writer.direction) }
+        if slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) { settle(e, fd) }
+        if process.settings.chaos != 0 && process.nextRandom() % 32 == 0 { leaveRing(e, fd) }
+    }
+
+    /// The reader's offset cannot be: either a holder of this half died between claiming and leaving, or it is damage.
+    @inline(never) private static func lostPlace(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter) -> Int {
+        guard slc_acquire_u64(&writer.direction.pointee.consumer) & ringClaim != 0 else { return damaged(e, fd) }
+        leaveRing(e, fd)
+        return -Int(EAGAIN)
+    }
+
+    /// Nothing has been heard of the peer for 20 us: neither bytes nor progress.
+    @inline(__always) private static func peerMayBeGone(_ e: Endpoint) -> Bool {
+        let now = slc_tsc()
+        guard now &- e.tx.pointee.kernel_look > 20 &* process.tickRate else { return false }
+        e.tx.pointee.kernel_look = now
+        return e.tx.pointee.offset != e.tx.pointee.other_offset
+    }
+
+    /// Asks the kernel whether the peer still is. Nil: yes, or the kernel phase tells (the ring was left).
+    @inline(never) private static func peerIsGone(_ e: Endpoint, _ fd: Int32) -> Int? {
+        guard let d = e.txDirection, let r = e.rxDirection else { return nil }
+        var p = (pollfd(), pollfd())
+        p.0.fd = fd
+        p.0.events = 0x2000
+        p.1.fd = e.local.pointee.pair?.pointee.channel ?? -1
+        var zero = timespec()
+        _ = withUnsafeMutablePointer(to: &p) { slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil) }
+        if p.0.revents & Int16(POLLERR | POLLHUP) != 0 {
+            leaveRing(e, fd)
+            return nil
+        }
+        let finSeen = p.0.revents & 0x2000 != 0
+        let channelGone = p.1.revents & Int16(POLLHUP) != 0
+        guard finSeen else { return nil }
+        let endedInOrder = slc_acquire_u32(&r.pointee.ended) != 0
+        if endedInOrder && !channelGone { return nil }
+        if slc_acquire_u32(&d.pointee.closed) != 0 {
+            settle(e, fd)
+            return nil
+        }
+        // Killed. With bytes that it never read the kernel would have reset the connection.
+        if slc_acquire_u64(&d.pointee.consumer) != e.tx.pointee.offset {
+            markReset(e)
+            let error = takeError(e)
+            return error != 0 ? -Int(error) : brokenPipe
+        }
+        leaveRing(e, fd)
+        return nil
+    }
+
+    /// A non-blocking real send. The program's flags stay, so that SIGPIPE comes as it should.
+    private static func kernelSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
+        let pending = takeError(e)
+        if pending != 0 { return -Int(pending) }
+        var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
+            iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
+        )
+        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
+            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
+            var m = msghdr()
+            m.msg_iov = p
+            m.msg_iovlen = Int(source.remaining(most: source.left, p, 8))
+            return slc_sendmsg(fd, &m, flags | 0x40)
+        }
+        if r > 0 {
+            source.skip(r)
+            e.tx.pointee.kernel_bytes = e.tx.pointee.kernel_bytes &+ UInt64(r)
+            e.pointee.counters.tx_kernel_bytes &+= UInt64(r)
+        }
+        return r
+    }
+}
+
+/// send, sendto, sendmsg, write, writev on a tracked stream. Result or -errno; raises SIGPIPE with -EPIPE as send(2) says.
+func streamSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
+    let r = Lane.sendNow(e, fd, &source, flags)
+    if r >= 0 && source.left == 0 { return source.done }
+    if r == useKernel { return r }
+    return sendSlowly(e, fd, &source, flags, r)
+}
+
+/// The first try did not take all: ends, errors, waiting for space.
+@inline(never)
+private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes, _ flags: Int32, _ result: Int) -> Int {
+    let interrupts = Interrupts()
+    let dontWait = flags & 0x40 != 0 || e.isNonBlocking
+    var wait: Wait? = nil
+    var fd = first
+    var r = result
+    defer { if wait != nil { Lane.letGo(e) } }
+    while true {
+        if r == useKernel { return source.done > 0 ? source.done : useKernel }
+        if r >= 0 && source.left == 0 { return source.done }
+        if r == 0 || r < 0 && r != -Int(EAGAIN) {
+            if source.done > 0 { return source.done }
+            guard r == brokenPipe else { return r }
+            if flags & 0x4000 == 0 { _ = slc_raise(SIGPIPE) }
+            return -Int(EPIPE)
+        }
+        if r < 0 {
+            if dontWait {
+                if source.done == 0 { EpollSet.wantsSpace(e) }
+                return source.done > 0 ? source.done : -Int(EAGAIN)
+            }
+            if wait == nil {
+                guard Lane.hold(e) else { return source.done > 0 ? source.done : useKernel }
+                wait = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)
+            }
+            switch wait.unsafelyUnwrapped(e, fd) {
+            case .ready, .readyByKernel: break
+            case .timedOut: return source.done > 0 ? source.done : -Int(EAGAIN)
+            case .interrupted: return source.done > 0 ? source.done : -Int(EINTR)
+            }
+            guard let now = Lane.current(e, fd) else { return source.done > 0 ? source.done : -Int(EBADF) }
+            fd = now
+        }
+        r = Lane.sendNow(e, fd, &source, flags)
+    }
+}

@@ -1,0 +1,283 @@
+import CLinux
+import CStackLayout
+import SharedMemory
+
+/// One memfd that two processes share: control words of 64 slots and their rings. It holds nothing but the traffic of
+/// these two.
+public struct RegionRecord {
+    public var descriptor: Int32 = -1
+    /// Slots that the connecting side has handed out and that both have not left yet.
+    public var used: UInt64 = 0
+    public var map: Region? = nil
+}
+
+/// Another process that this one talks to over loopback, in one role. `side` is ours: 0 the connecting one, which makes
+/// regions and hands out slots, 1 the accepting one. A private record; its shared half is the regions. Changed under
+/// the process lock.
+public struct Pair {
+    public var next: UnsafeMutablePointer<Pair>? = nil
+    public var peerNonce: UInt64 = 0
+    /// Our nonce when it was made: another one after fork, when only open slots may still be used.
+    public var ownNonce: UInt64 = 0
+    public var side: Int32 = 0
+    public var peerUid: UInt32 = 0
+    /// The peer is another user: bells that it could block or empty are not shared with it.
+    public var isStranger = false
+    public var channel: Int32 = -1
+    public var token: (UInt64, UInt64) = (0, 0)
+    public var ringBytes: UInt64 = 0
+    public var liveSlots: Int32 = 0
+    public var regionCount: Int32 = 0
+    public var regions: UnsafeMutablePointer<RegionRecord>
+    /// Event descriptors of the peer's waiters, -1 while unknown.
+    public var bells: UnsafeMutablePointer<Int32>
+    /// Our waiters (addresses), by their number in the pair; 0: free.
+    public var waiters: UnsafeMutablePointer<UInt>
+    public var peerIsGone = false
+
+    public static var maximumRegions: Int32 { 256 }
+    public static var controlBytes: Int { (MemoryLayout<sl_region>.size + 4095) & ~4095 }
+
+    public static func regionBytes(_ ringBytes: UInt64) -> Int { controlBytes + 64 * 2 * Int(ringBytes) }
+
+    /// A record with an own channel; takes over `channel`. Under the process lock.
+    public static func make(side: Int32, peer: sl_message, uid: UInt32, channel: Int32) -> UnsafeMutablePointer<Pair>? {
+        guard let r = process.pool.take(MemoryLayout<RegionRecord>.stride * Int(maximumRegions)),
+            let b = process.pool.take(64 * 4), let w = process.pool.take(64 * 8),
+            let m = process.pool.take(MemoryLayout<Pair>.stride)
+        else { return nil }
+        let pair = m.assumingMemoryBound(to: Pair.self)
+        pair.initialize(
+            to: Pair(
+                regions: r.assumingMemoryBound(to: RegionRecord.self), bells: b.assumingMemoryBound(to: Int32.self),
+                waiters: w.assumingMemoryBound(to: UInt.self)))
+        pair.pointee.regions.initialize(repeating: RegionRecord(), count: Int(maximumRegions))
+        pair.pointee.bells.initialize(repeating: -1, count: 64)
+        pair.pointee.side = side
+        pair.pointee.peerNonce = peer.nonce
+        pair.pointee.ownNonce = process.nonce
+        pair.pointee.peerUid = uid
+        pair.pointee.isStranger = uid != slc_geteuid()
+        pair.pointee.channel = channel
+        pair.pointee.next = process.pairs
+        process.pairs = pair
+        return pair
+    }
+
+    /// The pair of this role with the process of that nonce, if it is ours to extend.
+    public static func find(side: Int32, nonce: UInt64) -> UnsafeMutablePointer<Pair>? {
+        var p = process.pairs
+        while let pair = p {
+            if pair.pointee.side == side && pair.pointee.peerNonce == nonce && pair.pointee.ownNonce == process.nonce
+                && !pair.pointee.peerIsGone
+            {
+                return pair
+            }
+            p = pair.pointee.next
+        }
+        return nil
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == Pair {
+    /// A descriptor of ours has moved.
+    public func renumber(_ old: Int32, _ new: Int32) {
+        if pointee.channel == old { pointee.channel = new }
+        var i = 0
+        while i < 64 {
+            if pointee.bells[i] == old { pointee.bells[i] = new }
+            i += 1
+        }
+        i = 0
+        while i < Int(pointee.regionCount) {
+            if pointee.regions[i].descriptor == old { pointee.regions[i].descriptor = new }
+            i += 1
+        }
+    }
+
+    public func map(_ region: Int32) -> Region? {
+        region >= 0 && region < pointee.regionCount ? pointee.regions[Int(region)].map : nil
+    }
+
+    /// Connecting side: a new region of the process's ring size. Nil: no memory or no descriptor.
+    func addRegion() -> Int32? {
+        guard pointee.regionCount < Pair.maximumRegions else { return nil }
+        let bytes = Pair.regionBytes(pointee.ringBytes)
+        guard StackMemory.fitsFileSizeLimit(bytes) else { return nil }
+        let fd = OwnDescriptor.adopt(slc_memfd_create("sluice-pair", 1 | 2))
+        guard fd >= 0 else { return nil }
+        guard slc_ftruncate(fd, off_t(bytes)) == 0, slc_fcntl(fd, 1033, 1 | 2 | 4) == 0,
+            let m = Memory.shared(fd, offset: 0, bytes: Pair.controlBytes)
+        else {
+            OwnDescriptor.close(fd)
+            return nil
+        }
+        let region = m.assumingMemoryBound(to: sl_region.self)
+        region.pointee.version = SL_LAYOUT_VERSION
+        region.pointee.slots = 64
+        region.pointee.bytes = UInt64(bytes)
+        region.pointee.ring_bytes = pointee.ringBytes
+        region.pointee.rings_offset = UInt64(Pair.controlBytes)
+        region.pointee.token = (pointee.token.0, pointee.token.1)
+        slc_release_u64(&region.pointee.magic, 0x6e6f_6967_6572_736c)
+        let index = pointee.regionCount
+        pointee.regions[Int(index)] = RegionRecord(descriptor: fd, used: 0, map: region)
+        pointee.regionCount += 1
+        return index
+    }
+
+    /// Accepting side: takes the memfd that came with a REGION message. Checked: kind of file, size, seals, header.
+    func adoptRegion(_ received: Int32, _ message: sl_message) -> Bool {
+        let fd = OwnDescriptor.adopt(Int(received))
+        guard fd >= 0 else { return false }
+        let ring = message.ring_bytes
+        let expected = ring >= 4096 && ring <= 1 << 26 && ring & (ring &- 1) == 0 ? Pair.regionBytes(ring) : 0
+        guard expected != 0, message.region_bytes == UInt64(expected), pointee.ringBytes == 0 || pointee.ringBytes == ring,
+            message.region == UInt32(bitPattern: pointee.regionCount), pointee.regionCount < Pair.maximumRegions,
+            slc_is_sealed_memory(fd, UInt64(expected)) == 1,
+            let m = Memory.shared(fd, offset: 0, bytes: Pair.controlBytes)
+        else {
+            OwnDescriptor.close(fd)
+            return false
+        }
+        let region = m.assumingMemoryBound(to: sl_region.self)
+        pointee.ringBytes = ring
+        pointee.regions[Int(pointee.regionCount)] = RegionRecord(descriptor: fd, used: 0, map: region)
+        pointee.regionCount += 1
+        return true
+    }
+
+    /// Connecting side: a zeroed slot, as (region, slot). Slots that the peer has left meanwhile come back first.
+    func takeSlot() -> (Int32, Int32)? {
+        var r: Int32 = 0
+        while r < pointee.regionCount {
+            let record = pointee.regions + Int(r)
+            if record.pointee.used == ~0, let map = record.pointee.map { reclaim(record, map) }
+            if record.pointee.used != ~0 {
+                let slot = Int32((~record.pointee.used).trailingZeroBitCount)
+                record.pointee.used |= 1 << UInt64(slot)
+                return (r, slot)
+            }
+            r += 1
+        }
+        guard let fresh = addRegion() else { return nil }
+        pointee.regions[Int(fresh)].used = 1
+        return (fresh, 0)
+    }
+
+    private func reclaim(_ record: UnsafeMutablePointer<RegionRecord>, _ map: Region) {
+        var slot = 0
+        while slot < 64 {
+            let d = sl_region_direction(map, slot, 0)!
+            if slc_relaxed_u64(&d.pointee.left) != 0 && slc_relaxed_u64(&(d + 1).pointee.left) != 0 {
+                zero(record, slot, d)
+            }
+            slot += 1
+        }
+    }
+
+    /// Zeroes the words and gives the rings' pages back; the slot is free then.
+    private func zero(_ record: UnsafeMutablePointer<RegionRecord>, _ slot: Int, _ d: Direction) {
+        memset(d, 0, 2 * MemoryLayout<sl_direction>.stride)
+        let bytes = 2 * Int(pointee.ringBytes)
+        // PUNCH_HOLE | KEEP_SIZE
+        _ = slc_fallocate(record.pointee.descriptor, 3, off_t(Pair.controlBytes + slot * bytes), off_t(bytes))
+        record.pointee.used &= ~(1 << UInt64(slot))
+    }
+
+    /// This side leaves a slot: its rings are unmapped, nobody here looks at its words again. Under the process lock.
+    public func leaveSlot(_ region: Int32, _ slot: Int32) {
+        guard let map = map(region) else { return }
+        pointee.liveSlots -= 1
+        let d = sl_region_direction(map, Int(slot), 0)!
+        slc_release_u64(&(d + Int(pointee.side)).pointee.left, 1)
+        guard pointee.side == 0, slc_acquire_u64(&(d + 1).pointee.left) != 0 else { return }
+        zero(pointee.regions + Int(region), Int(slot), d)
+    }
+
+    /// Maps the two rings of a slot: that of side 0's sender first.
+    func mapRings(_ region: Int32, _ slot: Int32) -> UnsafeMutableRawPointer? {
+        let bytes = 2 * Int(pointee.ringBytes)
+        let fd = pointee.regions[Int(region)].descriptor
+        return Memory.shared(fd, offset: Pair.controlBytes + Int(slot) * bytes, bytes: bytes)
+    }
+
+    /// The number of a waiter of ours in this pair, making it known to the peer at first use: its bell travels over the
+    /// control channel, so it is there before the peer can find the waiter asleep. Nil: table or channel full.
+    /// Takes the process lock.
+    public func number(of waiter: UInt, bell: Int32) -> Int? {
+        process.lock.acquire()
+        defer { process.lock.release() }
+        var i = 0
+        var free = -1
+        while i < 64 {
+            if pointee.waiters[i] == waiter { return i }
+            if free < 0 && pointee.waiters[i] == 0 { free = i }
+            i += 1
+        }
+        guard free >= 0 else { return nil }
+        if !pointee.isStranger {
+            var m = sl_message()
+            m.magic = SL_MESSAGE_MAGIC
+            m.kind = UInt32(SL_MESSAGE_BELL)
+            m.nonce = process.nonce
+            m.index = UInt32(free)
+            guard slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, bell) == MemoryLayout<sl_message>.size
+            else { return nil }
+        }
+        pointee.waiters[free] = waiter
+        return free
+    }
+
+    /// The number of a waiter that the peer knows already.
+    public func known(_ waiter: UInt) -> Int? {
+        var i = 0
+        while i < 64 {
+            if pointee.waiters[i] == waiter { return i }
+            i += 1
+        }
+        return nil
+    }
+
+    /// Takes in what came over the control channel: bells, rings. Under the process lock.
+    public func readChannel() {
+        var budget = 64
+        while budget > 0 {
+            budget -= 1
+            var m = sl_message()
+            var passed: Int32 = -1
+            let n = slc_receive_message(pointee.channel, &m, MemoryLayout<sl_message>.size, &passed)
+            if n == 0 || n == -Int(ECONNRESET) { pointee.peerIsGone = true }
+            if n <= 0 { return }
+            let fits = n == MemoryLayout<sl_message>.size && m.magic == SL_MESSAGE_MAGIC
+            if fits && m.kind == UInt32(SL_MESSAGE_BELL) && m.index < 64 && passed >= 0 && !pointee.isStranger {
+                let old = pointee.bells[Int(m.index)]
+                pointee.bells[Int(m.index)] = OwnDescriptor.adopt(Int(passed))
+                OwnDescriptor.close(old)
+            } else if passed >= 0 {
+                _ = slc_close(passed)
+            }
+        }
+    }
+
+    /// Wakes the peer's waiter `index`. One system call when its bell is known.
+    @inline(never) public func ring(_ index: Int) {
+        var bell = pointee.bells[index & 63]
+        if bell < 0 && pointee.ownNonce == process.nonce && !pointee.isStranger {
+            process.lock.acquire()
+            readChannel()
+            bell = pointee.bells[index & 63]
+            process.lock.release()
+        }
+        if bell >= 0 {
+            var one: UInt64 = 1
+            _ = slc_write(bell, &one, 8)
+        } else {
+            var m = sl_message()
+            m.magic = SL_MESSAGE_MAGIC
+            m.kind = UInt32(SL_MESSAGE_RING)
+            m.index = UInt32(index)
+            _ = slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, -1)
+        }
+    }
+}

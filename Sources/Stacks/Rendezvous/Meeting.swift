@@ -1,0 +1,113 @@
+import CLinux
+import CStackLayout
+import Counters
+import SharedMemory
+
+/// Where the meeting of one connection stands. It goes forward inside the program's own calls, never by a thread of
+/// ours, and never waits.
+///
+/// ```
+///   accepting end                              connecting end
+///   listening   names itself by the 4-tuple    knocking    tries that name at growing intervals
+///   greeting    HELLO + proof  <------------>  greeting    HELLO + proof
+///   proven      <--- REGION (slot, memfd) ---  offered     maps, offers
+///   done        ---- READY ----------------->  done
+/// ```
+public struct Meeting {
+    public enum Step: UInt8 { case idle, listening, knocking, greeting, proven, offered, done, over }
+    public var step = Step.idle
+    public var listener: Int32 = -1
+    public var channel: Int32 = -1
+    /// Nonce of the process that these descriptors belong to.
+    public var owner: UInt64 = 0
+    public var began: UInt64 = 0
+    public var greeted: UInt64 = 0
+    public var looks: UInt32 = 0
+    public var nextLook: UInt32 = 1
+    public var attempts: UInt32 = 0
+    public var peer = sl_message()
+    public var peerUid: UInt32 = 0
+    public var counts = KernelCounts()
+
+    public init() {}
+
+    /// Closes what it holds; `step` becomes `over`.
+    public mutating func end() {
+        if owner == process.nonce {
+            if listener >= 0 { openNames -= 1 }
+            OwnDescriptor.close(listener)
+            OwnDescriptor.close(channel)
+        }
+        listener = -1
+        channel = -1
+        step = .over
+    }
+}
+
+/// Names open in this process now; at most 64.
+nonisolated(unsafe) var openNames: Int32 = 0
+
+/// In a fork child: the names are the parent's.
+public func openNamesAfterFork() { openNames = 0 }
+
+/// What the kernel says of a connection's bytes: see reference on TCP_INFO. Sent is all that was ever sent, of which
+/// `unacknowledged` have not been confirmed; received all that ever arrived, read is what the program took.
+public struct KernelCounts {
+    public var sent: UInt64 = 0
+    public var unacknowledged: UInt64 = 0
+    public var received: UInt64 = 0
+    public var read: UInt64 = 0
+
+    public init() {}
+
+    /// Nil when the connection is not established, or the counts moved each time they were taken. Exact when nobody here
+    /// sends or receives meanwhile: queue lengths that are equal before and after tell that nothing moved between.
+    public static func take(_ fd: Int32, connecting: Bool) -> KernelCounts? {
+        var tries = 0
+        while tries < 32 {
+            tries += 1
+            var acked: UInt64 = 0
+            var c = KernelCounts()
+            guard let before = Queues(fd), slc_tcp_counts(fd, &acked, &c.received) == 0, let after = Queues(fd) else { return nil }
+            guard before == after else { continue }
+            // bytes_acked counts the SYN of the connecting side.
+            c.sent = acked &+ after.out &- (connecting ? 1 : 0)
+            c.unacknowledged = after.out
+            c.read = c.received &- after.inn
+            return c
+        }
+        return nil
+    }
+
+    private struct Queues: Equatable {
+        var out: UInt64
+        var inn: UInt64
+
+        init?(_ fd: Int32) {
+            var o: Int32 = 0
+            var i: Int32 = 0
+            guard slc_ioctl(fd, 0x5411, &o) == 0, slc_ioctl(fd, 0x541B, &i) == 0, o >= 0, i >= 0 else { return nil }  // SIOCOUTQ, SIOCINQ
+            out = UInt64(o)
+            inn = UInt64(i)
+        }
+    }
+}
+
+/// The name by which two ends find each other: the network namespace's cookie and the 4-tuple as the accepting end has it.
+public struct MeetingName {
+    var bytes: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
+
+    public init(cookie: UInt64, acceptor: sl_address, connector: sl_address) {
+        withUnsafeMutableBytes(of: &bytes) { b in
+            b.storeBytes(of: 0x3175_6c73, as: UInt32.self)  // "slu1"
+            b.storeBytes(of: UInt32(acceptor.port) << 16 | UInt32(connector.port), toByteOffset: 4, as: UInt32.self)
+            b.storeBytes(of: cookie, toByteOffset: 8, as: UInt64.self)
+            b.storeBytes(of: acceptor.ip, toByteOffset: 16, as: type(of: acceptor.ip))
+            b.storeBytes(of: connector.ip, toByteOffset: 32, as: type(of: connector.ip))
+        }
+    }
+
+    mutating func address(_ out: inout sockaddr_un) -> UInt32 {
+        withUnsafeBytes(of: &bytes) { slc_abstract(&out, $0.baseAddress, 48) }
+    }
+}

@@ -1,0 +1,385 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+
+/// What a step of a meeting came to.
+public enum MeetingResult {
+    case goOn
+    /// Both ends have mapped slot `slot` of `region`.
+    case met(UnsafeMutablePointer<Pair>, region: Int32, slot: Int32, rings: UnsafeMutableRawPointer)
+    case failed(Reason)
+}
+
+/// The steps. All are made by one thread at a time (`Local.meetingBusy`), without the process lock but where said.
+public enum Rendezvous {
+    /// Number of looks after which an end gives up, and how long a name stays open.
+    static var patience: UInt32 { 64 }
+    static var nameNs: UInt64 { 50_000_000 }
+    static var greetingNs: UInt64 { 50_000_000 }
+
+    /// One step forward for the connection `e` with descriptor `fd`.
+    public static func step(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        switch m.pointee.meeting.step {
+        case .idle: return begin(e, fd)
+        case .listening: return listening(e, fd)
+        case .knocking: return knock(e, fd)
+        case .greeting: return greeting(e, fd)
+        case .proven: return proven(e, fd)
+        case .offered: return offered(e, fd)
+        case .done, .over: return .failed(.ended)
+        }
+    }
+
+    /// A unix socket of the same network namespace as the connection; after setns it may be another one.
+    static func unixSocket(_ e: Endpoint) -> Int32 {
+        let s = OwnDescriptor.adopt(slc_socket(AF_UNIX, SOCK_SEQPACKET_NUMBER | SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG, 0))
+        guard s >= 0 else { return -1 }
+        var cookie: UInt64 = 0
+        var n: UInt32 = 8
+        if slc_getsockopt(s, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 && cookie == e.pointee.netns_cookie { return s }
+        OwnDescriptor.close(s)
+        return -2
+    }
+
+    static func begin(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        m.pointee.meeting.owner = process.nonce
+        m.pointee.meeting.began = slc_now_ns()
+        m.pointee.meeting.looks = 0
+        if e.pointee.role == 0 {
+            m.pointee.meeting.step = .knocking
+            m.pointee.meeting.nextLook = 1
+            return knock(e, fd)
+        }
+        guard openNames < 64 else { return .goOn }
+        let s = unixSocket(e)
+        guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
+        var name = MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.local, connector: e.pointee.remote)
+        var a = sockaddr_un()
+        let n = name.address(&a)
+        let r = slc_bind(s, &a, n)
+        guard r == 0, slc_listen(s, 4) == 0 else {
+            OwnDescriptor.close(s)
+            return .failed(r == -Int(EADDRINUSE) ? .proof : .resources)
+        }
+        openNames += 1
+        m.pointee.meeting.listener = s
+        m.pointee.meeting.step = .listening
+        return .goOn
+    }
+
+    static func listening(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        let c = slc_accept4(m.pointee.meeting.listener, nil, nil, SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG)
+        if c >= 0 {
+            let channel = OwnDescriptor.adopt(c)
+            guard channel >= 0 else { return .failed(.resources) }
+            m.pointee.meeting.channel = channel
+            m.pointee.meeting.greeted = slc_now_ns()
+            if let reason = hello(e, fd) {
+                dropVisitor(e)
+                if reason == .noProof { return .failed(reason) }
+                return .goOn
+            }
+            m.pointee.meeting.step = .greeting
+            return greeting(e, fd)
+        }
+        m.pointee.meeting.looks &+= 1
+        if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs { return .failed(.plainPeer) }
+        if m.pointee.meeting.looks > 4096 { return .failed(.plainPeer) }
+        return .goOn
+    }
+
+    /// Whoever knocked is not the other end: the name stays open for the true one.
+    static func dropVisitor(_ e: Endpoint) {
+        OwnDescriptor.close(e.local.pointee.meeting.channel)
+        e.local.pointee.meeting.channel = -1
+        e.local.pointee.meeting.step = .listening
+    }
+
+    static func knock(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        m.pointee.meeting.looks &+= 1
+        guard m.pointee.meeting.looks >= m.pointee.meeting.nextLook else { return .goOn }
+        m.pointee.meeting.nextLook = m.pointee.meeting.looks &+ 1 &+ m.pointee.meeting.looks / 4
+        let s = unixSocket(e)
+        guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
+        var name = MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local)
+        var a = sockaddr_un()
+        let n = name.address(&a)
+        guard slc_connect(s, &a, n) == 0 else {
+            OwnDescriptor.close(s)
+            if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs { return .failed(.plainPeer) }
+            if m.pointee.meeting.looks > 4096 { return .failed(.plainPeer) }
+            return .goOn
+        }
+        m.pointee.meeting.channel = s
+        m.pointee.meeting.greeted = slc_now_ns()
+        if let reason = hello(e, fd) { return .failed(reason) }
+        m.pointee.meeting.step = .greeting
+        return greeting(e, fd)
+    }
+
+    /// Consent, then who we are and the proof that we hold our end. Nil when sent.
+    static func hello(_ e: Endpoint, _ fd: Int32) -> Reason? {
+        let m = e.local
+        var uid: UInt32 = 0
+        guard slc_peer_uid(m.pointee.meeting.channel, &uid) == 0 else { return .consent }
+        guard Consent.admits(uid) else { return .consent }
+        m.pointee.meeting.peerUid = uid
+        guard let counts = KernelCounts.take(fd, connecting: e.pointee.role == 0) else { return .counts }
+        m.pointee.meeting.counts = counts
+        let proof = slc_epoll_create1(Int32(O_CLOEXEC))
+        guard proof >= 0 else { return .resources }
+        let p = Int32(truncatingIfNeeded: proof)
+        defer { _ = slc_close(p) }
+        var event = epoll_event()
+        guard slc_epoll_ctl(p, EPOLL_CTL_ADD, fd, &event) == 0 else { return .resources }
+        var hello = message(SL_MESSAGE_HELLO)
+        hello.uid = slc_geteuid()
+        hello.ring_bytes = UInt64(process.settings.ringBytes)
+        hello.sent = counts.sent
+        hello.received = counts.received
+        hello.unacknowledged = counts.unacknowledged
+        return send(m.pointee.meeting.channel, &hello, p) ? nil : .resources
+    }
+
+    static func message(_ kind: Int) -> sl_message {
+        var m = sl_message()
+        m.magic = SL_MESSAGE_MAGIC
+        m.kind = UInt32(kind)
+        m.nonce = process.nonce
+        return m
+    }
+
+    static func send(_ channel: Int32, _ m: inout sl_message, _ pass: Int32 = -1) -> Bool {
+        slc_send_message(channel, &m, MemoryLayout<sl_message>.size, pass) == MemoryLayout<sl_message>.size
+    }
+
+    /// One message, or nil: nothing yet. `broken`: the channel ended or spoke something else.
+    static func receive(_ e: Endpoint, _ m: inout sl_message, _ passed: inout Int32, _ broken: inout Bool) -> Bool {
+        let n = slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
+        if n == -Int(EAGAIN) {
+            broken = slc_now_ns() &- e.local.pointee.meeting.greeted > greetingNs && e.local.pointee.meeting.looks > patience
+            e.local.pointee.meeting.looks &+= 1
+            return false
+        }
+        if n != MemoryLayout<sl_message>.size || m.magic != SL_MESSAGE_MAGIC {
+            if passed >= 0 { _ = slc_close(passed) }
+            passed = -1
+            broken = true
+            return false
+        }
+        return true
+    }
+
+    static func greeting(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        var got = sl_message()
+        var passed: Int32 = -1
+        var broken = false
+        guard receive(e, &got, &passed, &broken) else { return broken ? stranger(e) : .goOn }
+        guard got.kind == UInt32(SL_MESSAGE_HELLO), passed >= 0, got.nonce != 0 else {
+            if passed >= 0 { _ = slc_close(passed) }
+            return stranger(e)
+        }
+        let verdict = Proof.check(passed, e)
+        _ = slc_close(passed)
+        if verdict == .noProof { return .failed(.noProof) }
+        guard verdict == .none else { return stranger(e) }
+        guard countsAgree(m.pointee.meeting.counts, got) else { return .failed(.counts) }
+        m.pointee.meeting.peer = got
+        if e.pointee.role == 1 {
+            m.pointee.meeting.step = .proven
+            return proven(e, fd)
+        }
+        return offer(e, fd)
+    }
+
+    /// What the one received cannot be more than the other sent, and is not less than what the other knows confirmed.
+    /// The counts were taken at different moments, so only bounds that hold at any moment are asked.
+    static func countsAgree(_ own: KernelCounts, _ peer: sl_message) -> Bool {
+        let slack: UInt64 = 1 << 40
+        return own.received <= peer.sent &+ slack && peer.received <= own.sent &+ slack
+    }
+
+    static func stranger(_ e: Endpoint) -> MeetingResult {
+        if e.pointee.role == 1 && e.local.pointee.meeting.attempts < 8 {
+            e.local.pointee.meeting.attempts &+= 1
+            dropVisitor(e)
+            return .goOn
+        }
+        return .failed(.proof)
+    }
+
+    static func offer(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        process.lock.acquire()
+        defer { process.lock.release() }
+        var pair = Pair.find(side: 0, nonce: m.pointee.meeting.peer.nonce)
+        if let p = pair {
+            p.readChannel()
+            if p.pointee.peerIsGone { pair = nil }
+        }
+        let isNew = pair == nil
+        if isNew {
+            pair = Pair.make(side: 0, peer: m.pointee.meeting.peer, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
+            pair?.pointee.ringBytes = UInt64(process.settings.ringBytes)
+            var token: (UInt64, UInt64) = (slc_tsc(), process.nonce)
+            _ = withUnsafeMutableBytes(of: &token) { slc_getrandom($0.baseAddress, 16) }
+            pair?.pointee.token = token
+        }
+        guard let pair else { return .failed(.resources) }
+        let before = pair.pointee.regionCount
+        guard let (region, slot) = pair.takeSlot() else {
+            if isNew { pair.pointee.peerIsGone = true }
+            return .failed(.resources)
+        }
+        pair.pointee.liveSlots += 1
+        var offer = message(SL_MESSAGE_REGION)
+        offer.token = (pair.pointee.token.0, pair.pointee.token.1)
+        offer.region = UInt32(bitPattern: region)
+        offer.slot = UInt32(bitPattern: slot)
+        offer.region_bytes = UInt64(Pair.regionBytes(pair.pointee.ringBytes))
+        offer.ring_bytes = pair.pointee.ringBytes
+        offer.index = isNew ? 1 : 0
+        let pass = pair.pointee.regionCount > before ? pair.pointee.regions[Int(region)].descriptor : -1
+        guard send(m.pointee.meeting.channel, &offer, pass) else {
+            pair.leaveSlot(region, slot)
+            return .failed(.resources)
+        }
+        m.pointee.pair = pair
+        m.pointee.region = region
+        m.pointee.slot = slot
+        m.pointee.meeting.step = .offered
+        return .goOn
+    }
+
+    static func proven(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        var got = sl_message()
+        var passed: Int32 = -1
+        var broken = false
+        guard receive(e, &got, &passed, &broken) else { return broken ? .failed(.plainPeer) : .goOn }
+        process.lock.acquire()
+        defer { process.lock.release() }
+        guard got.kind == UInt32(SL_MESSAGE_REGION), got.nonce == m.pointee.meeting.peer.nonce, got.slot < 64 else {
+            if passed >= 0 { _ = slc_close(passed) }
+            return .failed(got.kind == UInt32(SL_MESSAGE_REFUSE) ? .plainPeer : .proof)
+        }
+        var pair = Pair.find(side: 1, nonce: got.nonce)
+        let isNew = got.index == 1
+        if isNew {
+            pair = Pair.make(side: 1, peer: got, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
+            pair?.pointee.token = (got.token.0, got.token.1)
+        }
+        guard let pair, pair.pointee.token == (got.token.0, got.token.1) else {
+            if passed >= 0 { _ = slc_close(passed) }
+            return .failed(.proof)
+        }
+        if isNew { m.pointee.meeting.channel = -1 }
+        if passed >= 0 && !pair.adoptRegion(passed, got) { return refuse(e, pair, isNew) }
+        let region = Int32(bitPattern: got.region)
+        let slot = Int32(bitPattern: got.slot)
+        guard let rings = pair.map(region) != nil ? pair.mapRings(region, slot) : nil else { return refuse(e, pair, isNew) }
+        var ready = message(SL_MESSAGE_READY)
+        guard send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else { return .failed(.plainPeer) }
+        pair.pointee.liveSlots += 1
+        return .met(pair, region: region, slot: slot, rings: rings)
+    }
+
+    static func refuse(_ e: Endpoint, _ pair: UnsafeMutablePointer<Pair>, _ isNew: Bool) -> MeetingResult {
+        var m = message(SL_MESSAGE_REFUSE)
+        _ = send(isNew ? pair.pointee.channel : e.local.pointee.meeting.channel, &m)
+        if isNew { pair.pointee.peerIsGone = true }
+        return .failed(.resources)
+    }
+
+    static func offered(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
+        let m = e.local
+        var got = sl_message()
+        var passed: Int32 = -1
+        var broken = false
+        guard receive(e, &got, &passed, &broken) else { return broken ? abandon(e, .plainPeer) : .goOn }
+        if passed >= 0 { _ = slc_close(passed) }
+        guard got.kind == UInt32(SL_MESSAGE_READY), let pair = m.pointee.pair else { return abandon(e, .resources) }
+        process.lock.acquire()
+        defer { process.lock.release() }
+        guard let rings = pair.mapRings(m.pointee.region, m.pointee.slot) else { return abandon(e, .resources) }
+        if pair.pointee.channel == m.pointee.meeting.channel { m.pointee.meeting.channel = -1 }
+        return .met(pair, region: m.pointee.region, slot: m.pointee.slot, rings: rings)
+    }
+
+    static func abandon(_ e: Endpoint, _ reason: Reason) -> MeetingResult {
+        let m = e.local
+        if let pair = m.pointee.pair {
+            if pair.pointee.channel == m.pointee.meeting.channel {
+                // The peer never took the first offer: the pair is of no use.
+                pair.pointee.peerIsGone = true
+                m.pointee.meeting.channel = -1
+            }
+            m.pointee.pair = nil
+        }
+        return .failed(reason)
+    }
+
+    static var SOCK_SEQPACKET_NUMBER: Int32 { 5 }
+    static var SOCK_CLOEXEC_FLAG: Int32 { 0o2000000 }
+    static var SOCK_NONBLOCK_FLAG: Int32 { 0o4000 }
+}
+
+/// Who may share memory with us: the same effective user, or whom EF_SHARE_WITH names on both sides.
+public enum Consent {
+    public static func admits(_ uid: UInt32) -> Bool {
+        let own = slc_geteuid()
+        if uid == own { return true }
+        let with = process.settings.shareWith
+        return with == -1 || with > 0 && with == Int64(uid)
+    }
+}
+
+/// Possession of the far end: the epoll set that came over the channel has one member, and its inode is the one that
+/// sock_diag reports for the far end of our own connection. Whoever could add that socket to a set holds it.
+enum Proof {
+    static func check(_ set: Int32, _ e: Endpoint) -> Reason {
+        var member: UInt64 = 0
+        let r = slc_epoll_member_inode(set, &member)
+        if r == -Int(ENOENT) || r == -Int(EACCES) || r == -Int(EOPNOTSUPP) { return .noProof }
+        guard r == 0 else { return .proof }
+        guard let inode = farInode(e) else { return .noProof }
+        return inode != 0 && inode == member ? .none : .proof
+    }
+
+    /// The inode of the far end of `e`, 0 when there is none in this namespace, nil when it cannot be asked.
+    static func farInode(_ e: Endpoint) -> UInt64? {
+        let s = slc_socket(16, 3 | 0o2000000, 4)  // AF_NETLINK, SOCK_RAW | CLOEXEC, NETLINK_SOCK_DIAG
+        guard s >= 0 else { return nil }
+        let fd = Int32(truncatingIfNeeded: s)
+        defer { _ = slc_close(fd) }
+        var cookie: UInt64 = 0
+        var n: UInt32 = 8
+        guard slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 else { return nil }
+        guard cookie == e.pointee.netns_cookie else { return 0 }
+        var inode: UInt32 = 0
+        var far = slc_address(e.pointee.remote)
+        var near = slc_address(e.pointee.local)
+        let r = slc_diag_inode(fd, &far, &near, &inode)
+        if r == -Int(ENOENT) { return 0 }
+        return r == 0 ? UInt64(inode) : nil
+    }
+}
+
+/// Whether the far end of `e` is a socket of this host and namespace. Nil: cannot be asked.
+public func farEndIsHere(_ e: Endpoint) -> Bool? {
+    guard let inode = Proof.farInode(e) else { return nil }
+    return inode != 0
+}
+
+extension slc_address {
+    init(_ a: sl_address) {
+        self.init(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+    }
+}

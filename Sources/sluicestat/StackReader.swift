@@ -1,0 +1,100 @@
+import CStackLayout
+
+/// Where the bytes of a stack come from. The other process goes on writing meanwhile and may write anything.
+protocol StackSource: ~Copyable {
+    /// Size of the file now.
+    var byteCount: Int { get }
+    /// A copy of `count` bytes at `offset`; nil when they are not all there.
+    func read(_ offset: Int, _ count: Int) -> [UInt8]?
+}
+
+enum StackError: Error, Equatable {
+    case tooShort
+    case notAStack
+    case otherVersion(UInt32)
+    case damaged
+}
+
+/// What a stack says about itself.
+struct StackHeader {
+    var nonce: UInt64
+    var processID: UInt32
+    var userID: UInt32
+    var command: String
+    var settings: [Int64]
+    var counters: [UInt64]
+}
+
+/// What a stack says about one endpoint, as read at one moment; none of it is trusted.
+struct EndpointRecord {
+    var index: Int
+    var cookie: UInt64
+    var state: UInt32
+    var lane: UInt32
+    var reason: UInt32
+    var local: SocketAddress
+    var remote: SocketAddress
+    var protocolNumber: UInt16
+    /// In the order of the counter table.
+    var counters: [UInt64]
+    /// Packets in, out and dropped.
+    var rxPackets: UInt64
+    var txPackets: UInt64
+    var drops: UInt64
+}
+
+extension EndpointRecord {
+    /// It listens, connects or is connected: the kernel lists such sockets, and no others.
+    var isBound: Bool {
+        [SL_ENDPOINT_LISTENING, SL_ENDPOINT_CONNECTING, SL_ENDPOINT_CONNECTED].contains { UInt32($0) == state }
+    }
+
+    /// The socket's bytes travel in shared memory.
+    var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) }
+}
+
+/// A copy of a stack's header and of its endpoints in use.
+struct StackRecord {
+    var header: StackHeader
+    var endpoints: [EndpointRecord]
+    /// Endpoints lie beyond the file's end or the tool's limit and were not read.
+    var isCut: Bool
+
+    /// More endpoints are not read: a hostile stack must not fill the tool's memory.
+    static var mostEndpoints: Int { 1 << 18 }
+    /// The layout is copied from at most this many endpoints at a time.
+    private static var batch: Int { 512 }
+
+    /// Reads and checks a stack: every number of it is input. The endpoints that are free are left out.
+    init<Source: StackSource & ~Copyable>(_ source: borrowing Source) throws(StackError) {
+        let headerBytes = MemoryLayout<sl_stack_header>.size
+        guard source.byteCount >= headerBytes, let bytes = source.read(0, headerBytes) else { throw .tooShort }
+        guard let raw = Layout.header(bytes) else { throw .tooShort }
+        guard raw.magic == SL_STACK_MAGIC else { throw .notAStack }
+        guard raw.version == SL_LAYOUT_VERSION else { throw .otherVersion(raw.version) }
+        let stride = Int(raw.endpoint_bytes)
+        let first = Int(raw.first_endpoint)
+        let used = Int(raw.endpoints_used)
+        guard stride == MemoryLayout<sl_endpoint>.size, first >= headerBytes, first % 64 == 0,
+            first <= source.byteCount, used <= Int(raw.endpoint_capacity)
+        else { throw .damaged }
+        let fitting = (source.byteCount - first) / stride
+        let count = min(used, fitting, Self.mostEndpoints)
+        isCut = count < used
+        header = Layout.record(raw, bytes)
+        endpoints = []
+        var index = 0
+        while index < count {
+            let batch = min(Self.batch, count - index)
+            // The file may have become shorter since.
+            guard let bytes = source.read(first + index * stride, batch * stride) else {
+                isCut = true
+                return
+            }
+            for place in 0..<batch {
+                if let endpoint = Layout.endpoint(bytes, place, index: index + place) { endpoints.append(endpoint) }
+            }
+            index += batch
+        }
+    }
+}

@@ -1,0 +1,135 @@
+import CStackLayout
+
+/// A socket: what the kernel and what Sluice say about it. At least one of the two is there.
+struct SocketRow {
+    var kernel: KernelSocket?
+    var endpoint: EndpointRecord?
+    /// Who holds it, by process id and descriptor.
+    var holders: [Holder] = []
+
+    struct Holder: Hashable {
+        var process: Int
+        var descriptor: Int32
+    }
+
+    var local: SocketAddress { kernel?.local ?? endpoint?.local ?? SocketAddress(bytes: [], port: 0) }
+    var remote: SocketAddress { kernel?.remote ?? endpoint?.remote ?? SocketAddress(bytes: [], port: 0) }
+    var isTCP: Bool { kernel?.isTCP ?? (endpoint?.protocolNumber != 17) }
+    var isBypassed: Bool { endpoint?.isBypassed ?? false }
+
+    /// The state as the kernel tells it, else as the stack does.
+    var stateName: String {
+        if let kernel { return kernel.stateName }
+        switch endpoint?.state {
+        case UInt32(SL_ENDPOINT_LISTENING): return "LISTEN"
+        case UInt32(SL_ENDPOINT_CONNECTING): return "SYN_SENT"
+        case UInt32(SL_ENDPOINT_CONNECTED): return "ESTABLISHED"
+        default: return "-"
+        }
+    }
+}
+
+/// A stack and the processes that hold it (places in `Survey.processes`; several after a fork).
+struct StackHolding {
+    var record: StackRecord
+    var holders: [Int]
+}
+
+/// Everything that the tool knows at one moment: processes, their stacks, the kernel's sockets, and the rows made of them.
+struct Survey {
+    let processes: [ProcessRecord]
+    private(set) var stacks: [StackHolding] = []
+    /// Stacks that could not be read, with the process and the reason.
+    private(set) var badStacks: [(process: Int32, error: StackError)] = []
+    private(set) var kernel: KernelSockets
+    private(set) var rows: [SocketRow] = []
+
+    /// Looks at these processes and at all sockets of their network namespaces and of the tool's own.
+    init(_ processes: [ProcessRecord], includesUDP: Bool) {
+        self.processes = processes
+        kernel = KernelSockets(includesUDP: includesUDP)
+        readStacks()
+        for process in processes where !process.stackDescriptors.isEmpty { kernel.addNamespace(of: process) }
+        join()
+    }
+
+    private mutating func readStacks() {
+        var places: [FileIdentity: Int] = [:]
+        for (place, process) in processes.enumerated() {
+            for descriptor in process.stackDescriptors {
+                guard let file = StackFile(path: "/proc/\(process.id)/fd/\(descriptor)") else { continue }
+                if let known = places[file.identity] {
+                    if stacks[known].holders.last != place { stacks[known].holders.append(place) }
+                    continue
+                }
+                do throws(StackError) {
+                    let record = try StackRecord(file)
+                    places[file.identity] = stacks.count
+                    stacks.append(StackHolding(record: record, holders: [place]))
+                } catch {
+                    badStacks.append((process.id, error))
+                }
+            }
+        }
+    }
+
+    /// Makes one row for each kernel socket, and one for each endpoint that has none.
+    private mutating func join() {
+        rows = kernel.all.map { SocketRow(kernel: $0) }
+        for (place, process) in processes.enumerated() {
+            for (inode, descriptors) in process.socketDescriptors {
+                guard let index = kernel.byInode[inode] else { continue }
+                rows[index].holders += descriptors.map { SocketRow.Holder(process: place, descriptor: $0) }
+            }
+        }
+        for stack in stacks {
+            let byAddress = cookieless(stack.holders)
+            for endpoint in stack.record.endpoints {
+                if let index = kernel.byCookie[endpoint.cookie] {
+                    if isHeld(kernel.all[index].inode, stack.holders) { give(endpoint, to: index) }
+                } else if let index = byAddress[AddressPair(endpoint)] {
+                    give(endpoint, to: index)
+                } else if endpoint.isBound {
+                    let holders = stack.holders.map { SocketRow.Holder(process: $0, descriptor: -1) }
+                    rows.append(SocketRow(endpoint: endpoint, holders: holders))
+                }
+            }
+        }
+    }
+
+    /// A stack may claim any socket's cookie, but it speaks only for sockets that one of its own processes holds.
+    private func isHeld(_ inode: UInt64, _ holders: [Int]) -> Bool {
+        holders.contains { processes[$0].socketDescriptors[inode] != nil }
+    }
+
+    /// Where two stacks know one socket since a fork, the one with the lane tells more.
+    private mutating func give(_ endpoint: EndpointRecord, to index: Int) {
+        if !rows[index].isBypassed { rows[index].endpoint = endpoint }
+    }
+
+    /// The sockets of these processes whose cookie is not known, by their addresses.
+    private func cookieless(_ holders: [Int]) -> [AddressPair: Int] {
+        var found: [AddressPair: Int] = [:]
+        for holder in holders {
+            for inode in processes[holder].socketDescriptors.keys {
+                guard let index = kernel.byInode[inode], kernel.all[index].cookie == nil else { continue }
+                found[AddressPair(kernel.all[index])] = index
+            }
+        }
+        return found
+    }
+}
+
+private struct AddressPair: Hashable {
+    let local: SocketAddress
+    let remote: SocketAddress
+
+    /// Both wildcards, of IPv4 and of IPv6, count as one: a stack and the kernel may write it differently.
+    init(_ socket: KernelSocket) { self.init(socket.local, socket.remote) }
+    init(_ endpoint: EndpointRecord) { self.init(endpoint.local, endpoint.remote) }
+
+    private init(_ local: SocketAddress, _ remote: SocketAddress) {
+        self.local = local.isWildcard ? SocketAddress(bytes: [], port: local.port) : local
+        self.remote = remote.isWildcard ? SocketAddress(bytes: [], port: remote.port) : remote
+    }
+}

@@ -1,0 +1,105 @@
+import ArgumentParser
+import Counters
+import Settings
+
+/// The tables that the parser, the tools and the manual are made from.
+enum TableName: String, ExpressibleByArgument, CaseIterable {
+    case settings
+    case reasons
+    case counters
+}
+
+struct Tables: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "tables",
+            abstract: "Prints the tables of settings, reasons or counters.",
+            discussion: "With --roff: as a page of section 7 of the manual, `sluicestat tables settings --roff | man -l -`.")
+    }
+
+    @Argument(help: "settings, reasons or counters.")
+    var table: TableName
+
+    @Flag(help: "Writes a manual page.")
+    var roff = false
+
+    func run() throws {
+        switch table {
+        case .settings: show("environment variables", Self.settings)
+        case .reasons: show("why a socket is not accelerated", Self.reasons)
+        case .counters: show("what is counted", Self.counters)
+        }
+    }
+
+    private func show(_ what: String, _ entries: [Entry]) {
+        print(roff ? Self.page(table.rawValue, what, entries) : Self.text(entries))
+    }
+
+    /// One entry: its title, the facts beside it, and the paragraph below.
+    struct Entry {
+        var title: String
+        var facts: String
+        var paragraph: String
+    }
+
+    static var settings: [Entry] {
+        (0..<Setting.count).compactMap { Setting(rawValue: $0)?.definition }.map { row in
+            var facts: [String] = []
+            switch row.kind {
+            case .flag: facts.append("0 or 1")
+            case .number: facts.append(row.maximum == Int64.max ? "from \(row.minimum)" : "\(row.minimum) to \(row.maximum)")
+            case .powerOfTwo: facts.append("power of two, \(row.minimum) to \(row.maximum)")
+            case .word: facts.append("one of: " + "\(row.words)".split(separator: " ").joined(separator: ", "))
+            case .list: facts.append("list of: " + "\(row.words)".split(separator: " ").joined(separator: ", "))
+            }
+            if !"\(row.unit)".isEmpty { facts[0] += " \(row.unit)" }
+            facts.append("default " + ("\(row.defaultText)".isEmpty ? String(row.defaultValue) : "\(row.defaultText)"))
+            if row.status == .accepted { facts.append("accepted, without effect") }
+            return Entry(title: "\(row.name)", facts: facts.joined(separator: "; "), paragraph: "\(row.doc)")
+        }
+    }
+
+    static var reasons: [Entry] {
+        (0..<Reason.count).compactMap { number in
+            Reason(number).text.map {
+                Entry(title: "\($0.name)", facts: "\(number)", paragraph: "\($0.sentence) \($0.action)")
+            }
+        }
+    }
+
+    static var counters: [Entry] {
+        let sockets = (0..<EndpointCounter.count).compactMap { EndpointCounter.row($0) }
+            .map { Entry(title: "\($0.name)", facts: "per socket", paragraph: "\($0.doc)") }
+        let processes = (0..<StackCounter.count).compactMap { StackCounter.row($0) }
+            .map { Entry(title: "\($0.name)", facts: "per process", paragraph: "\($0.doc)") }
+        return sockets + processes
+    }
+
+    private static func text(_ entries: [Entry]) -> String {
+        entries.map { "\($0.title) (\($0.facts))\n    \($0.paragraph)" }.joined(separator: "\n")
+    }
+
+    private static func page(_ name: String, _ what: String, _ entries: [Entry]) -> String {
+        var lines = [
+            ".\\\" Made by `sluicestat tables \(name) --roff`; do not edit.", ".TH SLUICE-\(name.uppercased()) 7",
+            ".SH NAME", "sluice-\(name) \\- \(what)", ".SH DESCRIPTION",
+        ]
+        for entry in entries {
+            lines += [".TP", ".BR \(escaped(entry.title)) \" (\(escaped(entry.facts)))\"", escaped(entry.paragraph)]
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func escaped(_ text: String) -> String {
+        var result = ""
+        for character in text {
+            switch character {
+            case "\\": result += "\\e"
+            case "-": result += "\\-"
+            case "\"": result += "\\(dq"
+            default: result.append(character)
+            }
+        }
+        return result.hasPrefix(".") || result.hasPrefix("'") ? "\\&" + result : result
+    }
+}

@@ -1,0 +1,137 @@
+import ArgumentParser
+import Counters
+import Glibc
+
+/// A process id, or one with a descriptor: `PID` or `PID:FD`.
+struct SocketName: ExpressibleByArgument {
+    var process: Int32
+    var descriptor: Int32?
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let process = Int32(parts[0]), process > 0 else { return nil }
+        self.process = process
+        guard parts.count == 2 else { return }
+        guard let descriptor = Int32(parts[1]), descriptor >= 0 else { return nil }
+        self.descriptor = descriptor
+    }
+}
+
+struct Why: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "why",
+            abstract: "Says for each socket of a process which lane it takes, and why not a better one.",
+            discussion: """
+                JSON: an object with version, pid, command, command_line, under_sluice, other_sockets (neither TCP nor \
+                UDP), sockets (as in netstat --json) and stacks (nonce, pid, uid, command, endpoints, is_cut, settings and \
+                counters by their names).
+                """)
+    }
+
+    @Argument(help: ArgumentHelp("A process, or one descriptor of it.", valueName: "PID[:FD]"))
+    var socket: SocketName
+
+    @Flag(help: "Writes JSON instead of text.")
+    var json = false
+
+    func run() throws {
+        let process = findProcess()
+        let survey = Survey([process], includesUDP: true)
+        var rows = survey.rows.filter { !$0.holders.isEmpty }
+        if let descriptor = socket.descriptor {
+            rows = rows.filter { $0.holders.contains { $0.descriptor == descriptor } }
+            if rows.isEmpty { explainMissing(descriptor, process) }
+        }
+        rows.sort { ($0.holders.first?.descriptor ?? 0) < ($1.holders.first?.descriptor ?? 0) }
+        for bad in survey.badStacks { warn("process \(bad.process): \(bad.error.sentence)") }
+        let others = process.socketDescriptors.keys.count { survey.kernel.byInode[$0] == nil }
+        if json {
+            let interfaces = Interfaces()
+            let report = JSONReport.Why(
+                pid: process.id, command: process.command, commandLine: process.commandLine,
+                underSluice: !survey.stacks.isEmpty, stacks: survey.stacks.map { JSONReport.Stack($0.record) },
+                sockets: rows.map { JSONReport.Socket($0, survey, interfaces) }, otherSockets: others)
+            print(JSONReport.text(report))
+        } else if socket.descriptor != nil {
+            for row in rows { printDetails(row, process) }
+        } else {
+            printSummary(rows, process, others)
+        }
+        guard survey.stacks.isEmpty else { return }
+        if !survey.badStacks.isEmpty { throw ExitCode(Failure.unreadable.rawValue) }
+        fail(absence(process), .notFound)
+    }
+
+    private func findProcess() -> ProcessRecord {
+        errno = 0
+        if let process = ProcessRecord(id: socket.process) { return process }
+        if errno == EACCES || errno == EPERM {
+            fail("process \(socket.process) may not be read: it belongs to another user or is protected", .unreadable)
+        }
+        fail("there is no process \(socket.process)", .notFound)
+    }
+
+    /// The descriptor is no socket of IPv4 or IPv6.
+    private func explainMissing(_ descriptor: Int32, _ process: ProcessRecord) -> Never {
+        guard let link = linkText("/proc/\(process.id)/fd/\(descriptor)") else {
+            fail("process \(process.id) has no descriptor \(descriptor)", .notFound)
+        }
+        if link.hasPrefix("socket:") {
+            fail("descriptor \(descriptor) is not bound, or not a TCP or UDP socket: it travels by the kernel", .notFound)
+        }
+        fail("descriptor \(descriptor) is no socket: \(printable(link.utf8))", .notFound)
+    }
+
+    /// Why a process has no stack.
+    private func absence(_ process: ProcessRecord) -> String {
+        let maps = fileBytes("/proc/\(process.id)/maps").map { String(decoding: $0, as: UTF8.self) } ?? ""
+        if maps.contains("libsluice.so") {
+            return "process \(process.id) has loaded Sluice, but has made no socket, or acceleration is off"
+        }
+        return "process \(process.id) does not run under Sluice (not started with it, statically linked, or set-uid)"
+    }
+
+    private func printSummary(_ rows: [SocketRow], _ process: ProcessRecord, _ others: Int) {
+        var table = PlainTable(titles: ["FD", "Local Address", "Remote Address", "State", "Lane", "Reason"], numbers: ["FD"])
+        var reasons: [UInt32] = []
+        for row in rows {
+            let descriptors = row.holders.map { $0.descriptor < 0 ? "-" : String($0.descriptor) }.joined(separator: ",")
+            var reason = "-"
+            if let endpoint = row.endpoint, !endpoint.isBypassed {
+                reason = JSONReport.ReasonNote(endpoint.reason).name
+                if !reasons.contains(endpoint.reason) { reasons.append(endpoint.reason) }
+            }
+            let lane = row.endpoint?.laneName ?? "kernel (not tracked)"
+            table.rows.append([descriptors, row.local.dotted, row.remote.dotted, row.stateName, lane, reason])
+        }
+        let bypassed = rows.count { $0.isBypassed }
+        print("Process \(process.id) (\(process.command)): \(rows.count) sockets, \(bypassed) bypass the kernel")
+        print(table.text, terminator: "")
+        if others > 0 { print("\(others) more sockets are not bound, or neither TCP nor UDP.") }
+        for number in reasons.sorted() {
+            let note = JSONReport.ReasonNote(number)
+            print("\n\(note.name): \(note.sentence)\n  \(note.action)")
+        }
+    }
+
+    private func printDetails(_ row: SocketRow, _ process: ProcessRecord) {
+        print("Process \(process.id) (\(process.command)), descriptor \(socket.descriptor ?? 0)")
+        print("Local Address   \(row.local.dotted)")
+        print("Remote Address  \(row.remote.dotted)")
+        print("State           \(row.stateName)")
+        guard let endpoint = row.endpoint else {
+            print("Lane            kernel: Sluice does not track this socket")
+            return
+        }
+        print("Lane            \(endpoint.laneName)")
+        if !endpoint.isBypassed {
+            let note = JSONReport.ReasonNote(endpoint.reason)
+            print("Reason          \(note.name) (\(note.number)): \(note.sentence)\nWhat to do      \(note.action)")
+        }
+        print("")
+        for (place, value) in endpoint.counters.enumerated() {
+            if let counter = EndpointCounter.row(place) { print("\(value)\t\(counter.name)\t\(counter.doc)") }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+#!/bin/bash
+# Cases for Scripts/sluice and Scripts/install.
+set -uo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+. "$here/../../Scripts/lib.sh"
+. "$here/../lib.sh"
+sluice=$top/Scripts/sluice
+work=$(mktemp -d)
+chmod 755 "$work"
+trap 'rm -rf "$work"' EXIT
+unset LD_PRELOAD EF_POLL_USEC EF_SHARE_WITH
+cd "$work" || exit 1
+
+# MARK: options
+
+expect "-h helps" 0 '^usage: sluice' "$sluice" -h
+expect "--version" 0 '^sluice [0-9]+\.[0-9]+' "$sluice" --version
+expect "no command is wrong use" 2 'no command' "$sluice"
+expect "an unknown option is wrong use" 2 'no option --nope' "$sluice" --nope true
+expect "-p without a profile is wrong use" 2 'wants a profile' "$sluice" -p
+expect "options end at the command" 0 '^-v$' "$sluice" printf '%s\n' -v
+expect "-- ends the options" 127 'no such command' "$sluice" -- -v
+
+# MARK: the command
+
+expect "the command's exit code is passed on" 7 '' "$sluice" sh -c 'exit 7'
+expect "a missing command" 127 'nope: no such command' "$sluice" nope
+expect "a missing path" 127 'no such command' "$sluice" ./nope
+printf '#!/bin/sh\necho never\n' > plain
+expect "a file that is not executable" 126 'not executable' "$sluice" ./plain
+expect "a folder" 126 'is a directory' "$sluice" /
+expect "arguments arrive as given" 0 "^<a b><><\*>\$" "$sluice" printf '<%s>' 'a b' '' '*'
+expect "argv[0] is what was typed" 0 '^sh$' "$sluice" sh -c 'tr "\0" "\n" < /proc/$$/cmdline | head -n 1'
+expect "a script without an interpreter line" 0 'libsluice' bash -c "printf 'echo \$LD_PRELOAD \$1\n' > bare; chmod +x bare; '$sluice' ./bare x"
+expect "no process stays between" 0 '^same$' bash -c "'$sluice' sh -c '[ \$PPID -eq '\$\$' ] && echo same'; :"
+
+# MARK: the library
+
+expect "-t prints where the library is" 0 "^library: $library\$" "$sluice" -t true
+expect "-t does not run" 0 '^not run$' bash -c "'$sluice' -t touch ran > /dev/null; [ -e ran ] || echo not run"
+expect "-t prints the command" 0 '^command: .*/printf a\\ b$' "$sluice" -t printf 'a b'
+expect "-v says so and runs" 3 '^variable: LD_PRELOAD=' "$sluice" -v sh -c 'exit 3'
+expect "quiet without -v" 0 '!.' "$sluice" true
+expect "the library is mapped in the command" 0 "$library" "$sluice" cat /proc/self/maps
+expect "LD_PRELOAD is kept, in front" 0 '^LD_PRELOAD=libc.so.6:/.*libsluice.so$' env LD_PRELOAD=libc.so.6 "$sluice" env
+expect "twice is once" 0 "^LD_PRELOAD=$library\$" "$sluice" "$sluice" env
+expect "--preload takes another library" 0 "^library: $work/other.so" bash -c "cp '$library' other.so; '$sluice' --preload other.so -t true"
+expect "a missing library" 4 'no library at' "$sluice" --preload ./nope.so true
+expect "a library that is none" 4 'not a shared library' "$sluice" --preload /etc/passwd true
+mkdir 'with space' 'with:colon'
+cp "$library" 'with space/l.so'
+cp "$library" 'with:colon/l.so'
+expect "a path with a space" 4 'cannot stand in LD_PRELOAD' "$sluice" --preload 'with space/l.so' true
+expect "a path with a colon" 4 'cannot stand in LD_PRELOAD' "$sluice" --preload 'with:colon/l.so' true
+
+# MARK: profiles
+
+expect "a profile" 0 '^EF_POLL_USEC=100000$' "$sluice" -p latency env
+expect "the environment wins" 0 '^EF_POLL_USEC=5$' env EF_POLL_USEC=5 "$sluice" -p latency env
+expect "an empty variable wins too" 0 '^EF_POLL_USEC=$' env EF_POLL_USEC= "$sluice" -p latency env
+expect "unless forced" 0 '^EF_POLL_USEC=100000$' env EF_POLL_USEC=5 "$sluice" -P -p latency env
+expect "two profiles, the later wins" 0 '^EF_POLL_USEC=0$' "$sluice" -p latency -p safe env
+expect "local-trust" 0 '^EF_SHARE_WITH=-1$' "$sluice" --profile=local-trust env
+expect "a missing profile" 3 "no profile 'nope'; there are: latency local-trust safe" "$sluice" -p nope true
+printf '# comment\n\n  EF_LOG = 1\n' > bad.profile
+expect "a line that is none" 3 'bad.profile, line 3' "$sluice" -p ./bad.profile true
+printf '  A_B=x y = z\t\n#C=1\nversion=9' > good.profile
+expect "a profile by path, values as they stand" 0 '^A_B=x y = z$' "$sluice" -p ./good.profile env
+expect "its last line needs no end" 0 '^version=9$' "$sluice" -p ./good.profile env
+expect "names of the launcher's own don't matter" 0 '^version=8$' env version=8 "$sluice" -p ./good.profile env
+expect "the user's variables arrive" 0 '^library=mine$' env library=mine "$sluice" env
+printf 'LD_PRELOAD=/x.so\n' > preload.profile
+expect "a profile cannot set LD_PRELOAD" 3 'cannot set LD_PRELOAD' "$sluice" -p ./preload.profile true
+
+# MARK: commands in which Sluice cannot act
+
+printf 'int main(void) { return 5; }\n' > five.c
+gcc -o five five.c
+expect "nothing is said of an ordinary program" 5 '!.' "$sluice" ./five
+if gcc -static -o static five.c 2> /dev/null; then
+    expect "statically linked" 5 'statically linked' "$sluice" ./static
+    printf '#!%s/static\n' "$work" > of-static
+    chmod +x of-static
+    expect "a script whose interpreter is statically linked" 5 'interpreter .*/static.* statically linked' "$sluice" ./of-static
+else
+    skip "statically linked" "no static libc here"
+    skip "a script whose interpreter is statically linked" "no static libc here"
+fi
+gcc -static-pie -o static-pie five.c 2> /dev/null &&
+    expect "static, position-independent" 5 'statically linked' "$sluice" ./static-pie
+
+# A copy of the program with other bytes at an offset.
+patch() { python3 -c 'import sys
+data = bytearray(open(sys.argv[1], "rb").read()); at = int(sys.argv[3]); new = eval(sys.argv[4])
+if at < 0: at = data.index(b"/ld-", 0x40) ; at = data.rindex(b"\0", 0, at) + 1; new += bytes(data.index(0, at) - at - len(new))
+data[at:at + len(new)] = new
+open(sys.argv[2], "wb").write(data)' "$@"; chmod +x "$2"; }
+patch five foreign 18 'b"\x28\x00"'
+expect "of another architecture" 0 'another architecture' "$sluice" -t ./foreign
+expect "which gets no library" 0 '!LD_PRELOAD' "$sluice" -t ./foreign
+patch five musl -1 'b"/lib/ld-musl-x86_64.so.1"'
+expect "of another libc" 0 'another libc \(musl\)' "$sluice" -t ./musl
+expect "which gets no library either" 0 '!LD_PRELOAD' "$sluice" -t ./musl
+printf '#!%s/musl\n' "$work" > of-musl
+chmod +x of-musl
+expect "a script whose interpreter has another libc" 0 'interpreter .* another libc' "$sluice" -t ./of-musl
+printf '#!/usr/bin/env -S ./musl -x\n' > of-env
+chmod +x of-env
+expect "a script by env whose program has another libc" 0 'another libc' "$sluice" -t ./of-env
+printf '#!/no/such/interpreter\n' > of-nothing
+chmod +x of-nothing
+expect "a script whose interpreter is missing" 127 'interpreter /no/such/interpreter .* missing' "$sluice" ./of-nothing
+expect "the loader itself is no static program" 0 '^hi$' "$sluice" "$(ls /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1 2> /dev/null | head -n 1)" /bin/echo hi
+
+# MARK: privilege, and an installed Sluice
+
+expect "install --prefix" 0 'install: in' "$top/Scripts/install" --prefix "$work/installed"
+installed=$work/installed/bin/sluice
+expect "the installed launcher finds the installed library" 0 "^library: $work/installed/lib/sluice/libsluice.so" "$installed" -t true
+expect "and the installed profiles" 0 '^EF_POLL_USEC=100000$' "$installed" -p latency env
+expect "the manual of the settings, made from the table" 0 'EF_POLL_USEC' cat "$work/installed/share/man/man7/sluice-settings.7"
+expect "the manual page is there" 0 'TH SLUICE' cat "$work/installed/share/man/man1/sluice.1"
+if [ "$(id -u)" -eq 0 ]; then
+    nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+    cp five set-uid && chmod 4755 set-uid
+    cp five set-gid && chmod 2755 set-gid
+    expect "set-uid" 5 'is set-uid' "${nobody[@]}" "$installed" ./set-uid
+    expect "set-gid" 5 'is set-gid' "${nobody[@]}" "$installed" ./set-gid
+    expect "set-uid to oneself raises nothing" 5 '!.' "$installed" ./set-uid
+    if cp five capable && PATH=$PATH:/usr/sbin:/sbin setcap cap_net_raw+ep capable 2> /dev/null; then
+        expect "file capabilities" 5 'has file capabilities' "${nobody[@]}" "$installed" ./capable
+    else
+        skip "file capabilities" "no setcap here"
+    fi
+else
+    skip "set-uid, set-gid, file capabilities" "needs root"
+fi
+expect "install --uninstall" 0 'removed' "$top/Scripts/install" --prefix "$work/installed" --uninstall
+expect "leaves no file" 0 '!.' find "$work/installed" -type f
+
+finish

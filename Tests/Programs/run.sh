@@ -1,0 +1,163 @@
+#!/bin/bash
+# Real programs, unmodified, in three placements (Sluice in both ends, in the server only, in the client only): every byte
+# is compared, and with both ends `sluicestat` must show that bytes went through rings.
+set -uo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+. "$here/../../Scripts/lib.sh"
+. "$here/../lib.sh"
+. "$here/../../Scripts/servers.sh"
+use_programs
+work=$(mktemp -d)
+trap 'stop_servers; rm -rf "$work"' EXIT
+unset LD_PRELOAD
+sluice=$top/Scripts/sluice
+stat=$build/bin/sluicestat
+
+# Sets `server` and `client` to what each end is started with.
+place() {
+    server=() client=()
+    case $1 in
+        both) server=("$sluice") client=("$sluice") ;;
+        server) server=("$sluice") ;;
+        client) client=("$sluice") ;;
+    esac
+}
+
+# Ring bytes of all living connections one end of which has this port, as the stat tool says.
+ring_bytes() {
+    "$stat" netstat -a --json > "$work/netstat" && python3 "$here/ring_bytes.py" "$1" < "$work/netstat"
+}
+
+# check_lane NAME PLACEMENT PORT: while the connections of the case are alive.
+check_lane() {
+    local bytes
+    bytes=$(ring_bytes "$3" 2> "$work/stat-error") || { not_ok "$1: ring bytes" "sluicestat netstat: $(tail -n 1 "$work/stat-error")"; return; }
+    if [ "$2" = both ]; then
+        [ "$bytes" -gt 0 ] && ok "$1: $bytes bytes by ring" || not_ok "$1: bytes by ring" "none"
+    else
+        [ "$bytes" -eq 0 ] && ok "$1: all bytes by the kernel" || not_ok "$1: all bytes by the kernel" "$bytes by ring"
+    fi
+}
+
+# start_peer NAME COMMAND...: runs a command in the background with pipes: ${peer_in[NAME]}, ${peer_out[NAME]}, ${peer_pid[NAME]}.
+declare -A peer_in=() peer_out=() peer_pid=()
+start_peer() {
+    local name=$1 in out
+    shift
+    rm -f "$work/$name.in" "$work/$name.out"
+    mkfifo "$work/$name.in" "$work/$name.out"
+    timeout 300 "$@" < "$work/$name.in" > "$work/$name.out" 2> "$work/$name.error" &
+    peer_pid[$name]=$!
+    exec {in}> "$work/$name.in" {out}< "$work/$name.out"
+    peer_in[$name]=$in peer_out[$name]=$out
+}
+
+# The next line that a peer says, into `line`.
+hear() { line=; IFS= read -r -t 300 -u "${peer_out[$1]}" line; }
+# Lets a peer go on that waits for a line. It may have ended early: its exit code tells.
+go_on() { (trap '' PIPE; echo >&"${peer_in[$1]}") 2> /dev/null; }
+# The exit code of a peer, at whose input nothing more will come.
+collect() {
+    local in=${peer_in[$1]} out=${peer_out[$1]} status=0
+    exec {in}>&-
+    wait "${peer_pid[$1]}" || status=$?
+    exec {out}<&-
+    return "$status"
+}
+release() { go_on "$1"; collect "$1"; }
+
+# held_client NAME PLACEMENT PORT WANTED COMMAND...: a client that prints a line when it is done and stays connected.
+held_client() {
+    local name=$1 placement=$2 port=$3 wanted=$4 line said status=0
+    shift 4
+    start_peer client "$@"
+    hear client
+    said=$line
+    if [ "$said" = "$wanted" ]; then check_lane "$name" "$placement" "$port"; fi
+    release client || status=$?
+    if [ "$said" = "$wanted" ] && [ "$status" -eq 0 ]; then
+        ok "$name"
+    else
+        not_ok "$name" "said '$said', wanted '$wanted'; exit code $status" "$(tail -n 5 "$work/client.error")"
+    fi
+}
+
+redis_case() {
+    local port line
+    port=$(free_port)
+    start_redis "$port" "${server[@]}" || { not_ok "redis, $1" "did not start"; return; }
+    held_client "redis, 100,000 keys, $1" "$1" "$port" "verified 100000" "${client[@]}" python3 "$here/redis_keys.py" "$port" 100000
+    # redis's own client: writes in bulk, reads one by one.
+    seq 1 20000 | awk '{ print "SET cli:" $1 " value-" $1 * 7 }' > "$work/set"
+    seq 1 20000 | awk '{ print "GET cli:" $1 }' > "$work/get"
+    seq 1 20000 | awk '{ print "value-" $1 * 7 }' > "$work/wanted"
+    line=$(timeout 120 "${client[@]}" redis-cli -p "$port" --pipe < "$work/set" 2>&1 | tail -n 1)
+    [ "$line" = "errors: 0, replies: 20000" ] && ok "redis-cli --pipe, $1" || not_ok "redis-cli --pipe, $1" "$line"
+    timeout 120 "${client[@]}" redis-cli -p "$port" < "$work/get" > "$work/got" 2>&1
+    cmp -s "$work/got" "$work/wanted" && ok "redis-cli, one by one, $1" || not_ok "redis-cli, one by one, $1" "$(diff "$work/got" "$work/wanted" | head -n 3)"
+    expect "redis-benchmark, $1" 0 '"GET","[0-9]' "${client[@]}" redis-benchmark -p "$port" -t set,get -n 20000 -c 50 --csv
+    stop_servers
+}
+
+nginx_case() {
+    local port size files got
+    port=$(free_port)
+    files=("$content/1" "$content/1024" "$content/1048576" "$content/209715200")
+    start_nginx "$port" "$content" "${server[@]}" || { not_ok "nginx, $1" "did not start"; return; }
+    for size in 1 1024 1048576 209715200; do
+        got=$(timeout 120 "${client[@]}" curl -s "http://127.0.0.1:$port/$size" | sha256sum)
+        [ "$got" = "$(sha256sum < "$content/$size")" ] && ok "curl, $size bytes, $1" || not_ok "curl, $size bytes, $1" "other contents"
+    done
+    got=$(timeout 120 "${client[@]}" curl -sg "http://[::1]:$port/1048576" | sha256sum)
+    [ "$got" = "$(sha256sum < "$content/1048576")" ] && ok "curl, IPv6, $1" || not_ok "curl, IPv6, $1" "other contents"
+    got=$(timeout 120 "${client[@]}" curl -s "http://127.0.0.1:$port/1048576?[1-100]" | sha256sum)
+    [ "$got" = "$reused" ] && ok "curl, 100 on one connection, $1" || not_ok "curl, 100 on one connection, $1" "other contents"
+    held_client "nginx, keep-alive, $1" "$1" "$port" "verified 600" "${client[@]}" python3 "$here/http_keep.py" "$port" 200 "${files[@]:0:3}"
+    expect "ab, keep-alive, $1" 0 'Failed requests: +0' "${client[@]}" ab -q -k -c 20 -n 10000 "http://127.0.0.1:$port/1024"
+    stop_servers
+}
+
+transfer_case() {
+    local port sent got line status=0 bytes=524288000
+    start_peer server "${server[@]}" python3 "$here/transfer.py" serve "$bytes"
+    hear server
+    port=$line
+    start_peer client "${client[@]}" python3 "$here/transfer.py" fetch "$port"
+    hear server
+    sent=$line
+    hear client
+    got=$line
+    check_lane "transfer, 500 MB, $1" "$1" "$port"
+    # Each waits for the other's end.
+    go_on server
+    release client || status=$?
+    collect server || status=$?
+    if [ "$status" -eq 0 ] && [ -n "$got" ] && [ "$got" = "$sent" ] && [ "${got#* }" = "$bytes" ]; then
+        ok "transfer, 500 MB, $1"
+    else
+        not_ok "transfer, 500 MB, $1" "sent $sent, got $got, exit code $status" "$(tail -n 5 "$work/server.error" "$work/client.error")"
+    fi
+}
+
+asyncio_case() {
+    local port line
+    start_peer server "${server[@]}" python3 "$here/asyncio_echo.py" serve
+    hear server
+    port=$line
+    held_client "asyncio echo, $1" "$1" "$port" "verified 10000" "${client[@]}" python3 "$here/asyncio_echo.py" load "$port" 50 200
+    release server || not_ok "asyncio server, $1" "$(tail -n 5 "$work/server.error")"
+}
+
+content=$work/content
+mkdir "$content"
+for size in 1 1024 1048576 209715200; do head -c "$size" /dev/urandom > "$content/$size"; done
+reused=$(for _ in {1..100}; do cat "$content/1048576"; done | sha256sum)
+
+for placement in both server client; do
+    place "$placement"
+    redis_case "$placement"
+    nginx_case "$placement"
+    transfer_case "$placement"
+    asyncio_case "$placement"
+done
+finish
