@@ -142,10 +142,21 @@ static void unwrap(int signal, struct sigaction *old, const struct action *a) {
     memcpy(&old->sa_mask, &a->mask, sizeof a->mask);
 }
 
+void sli_bare_handlers(void) {
+    for (int signal = 1; signal <= LAST; signal++) {
+        const struct action *a = __atomic_load_n(&current[signal], __ATOMIC_ACQUIRE);
+        struct sigaction now;
+        if (!a || SLI_REAL(sigaction)(signal, NULL, &now) < 0 || now.sa_sigaction != trampoline) continue;
+        unwrap(signal, &now, a);
+        SLI_REAL(sigaction)(signal, &now, NULL);
+    }
+}
+
 SLI_EXPORT(sigaction);
 SLI_EXPORT_AS(__sigaction, sli_sigaction);
 int sli_sigaction(int signal, const struct sigaction *new, struct sigaction *old) {
-    if (signal < 1 || signal > LAST || signal == SIGKILL || signal == SIGSTOP) return SLI_REAL(sigaction)(signal, new, old);
+    if (signal < 1 || signal > LAST || signal == SIGKILL || signal == SIGSTOP || sli_is_silent())
+        return SLI_REAL(sigaction)(signal, new, old);
     struct action *before = __atomic_load_n(&current[signal], __ATOMIC_ACQUIRE), *mine = NULL;
     struct sigaction wrapped;
     // A vfork child installs the program's handler itself: the table is its parent's.

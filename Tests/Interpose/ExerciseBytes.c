@@ -85,6 +85,12 @@ void exercise_bytes(void) {
     TURN("sendfile", sendfile(p[0], memory, &at, 4), recv(p[1], in, 200, 0));
     TURN("sendfile64", sendfile64(p[0], memory, &at, 9), recv(p[1], in, 200, 0));
     printf("offset %ld\n", (long)at);
+    must(send(p[0], "out of a socket", 15, 0) == 15, "send");
+    struct pollfd arrived = {p[1], POLLIN, 0};
+    poll(&arrived, 1, 5000);
+    long left = sendfile(pipes[1], p[1], NULL, 15);
+    say_text("sendfile out of a socket", in, left > 0 ? read(pipes[0], in, sizeof in) : recv(p[1], in, sizeof in, 0));
+    SAY_TRACKED("sendfile", p[1]);
     SAY("preadv2 at 0", preadv2(p[1], parts, 2, 0, 0));
     SAY("pwritev2 at 0", pwritev2(p[0], out, 2, 0, 0));
     SAY("readv many", readv(p[1], parts, 2000));

@@ -10,6 +10,7 @@
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
+#include <utmp.h>
 
 int __close(int);
 int __dup2(int, int);
@@ -85,7 +86,32 @@ void exercise_descriptors(void) {
         _exit(fcntl(p[0], F_GETFD) < 0 && fcntl(p[1], F_GETFD) < 0 && fcntl(120, F_GETFD) < 0 ? 0 : 1);
     }
     say_end("closefrom", child);
+    child = fork();
+    if (child == 0) { // a socket at number 0, which then becomes something else inside libc
+        close(0);
+        must(socket(AF_INET, SOCK_STREAM, 0) == 0 && !daemon(1, 0), "daemon");
+        _exit(write(0, "x", 1) == 1 ? 0 : 1);
+    }
+    say_end("daemon", child);
+    child = fork();
+    if (child == 0) {
+        int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+        close(0);
+        must(terminal >= 0 && !grantpt(terminal) && !unlockpt(terminal) && socket(AF_INET, SOCK_STREAM, 0) == 0, "terminal");
+        setsid();
+        int failed = login_tty(open(ptsname(terminal), O_RDWR));
+        _exit(failed ? 2 : isatty(0) && write(0, "x", 1) == 1 ? 0 : 1);
+    }
+    say_end("login_tty", child);
     SAY("untouched by the child", send(p[0], "x", 1, 0));
+    int free_number = dup(2);
+    close(free_number);
+    FILE *stream = fdopen(socket(AF_INET, SOCK_STREAM, 0), "r");
+    SAY("freopen", (stream = freopen("/dev/null", "w", stream)) ? fileno(stream) == free_number : -1);
+    SAY("write", write(fileno(stream), "x", 1));
+    SAY("freopen64", (stream = freopen64("/dev/zero", "r", stream)) ? fileno(stream) == free_number : -1);
+    SAY("read", read(fileno(stream), &(char){1}, 1));
+    fclose(stream);
     SAY("fclose twice the same", fclose(fopen("/dev/null", "r")));
     close(120), close(pipes[0]), close(pipes[1]), close(p[0]), close(p[1]);
 }

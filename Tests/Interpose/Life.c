@@ -25,6 +25,24 @@ static void vforks(void) {
     printf("vfork and exec %d\n", good);
 }
 
+// The child makes a duplicate for the program that it runs; the parent's end is left to the kernel from then on.
+static void vfork_passes(void) {
+    int p[2];
+    char in[16];
+    tcp_pair(p);
+    pid_t pid = vfork();
+    if (pid == 0) {
+        dup2(p[0], 1);
+        execl("/bin/echo", "echo", "from the child", NULL);
+        _exit(2);
+    }
+    SAY("tracked", ioctl(p[0], STANDIN_HANDLERS, (uint32_t[2]){0}));
+    long n = recv(p[1], in, 15, MSG_WAITALL);
+    say_text("passed", in, n > 0 ? n - 1 : n);
+    say_end("vfork", pid);
+    close(p[0]), close(p[1]);
+}
+
 static volatile int stop;
 static void *talk(void *p) {
     int *pair = p;
@@ -129,7 +147,9 @@ static void spawns(void) {
 }
 
 int main(void) {
+    setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     vforks();
+    vfork_passes();
     forks();
     cancels();
     spawns();

@@ -14,12 +14,16 @@ static uint32_t *counts; // shared with children
 static int own = -1; // a descriptor of the core's own, for the closing loops
 static int home;     // the process whose tables these are
 
-static void put(int fd, unsigned kind) {
-    if (fd < 0 || fd >= SLC_FD_MAX || slc_getpid() != home) return;
+static void store(int fd, unsigned kind) {
+    if (fd < 0 || fd >= SLC_FD_MAX) return;
     uint64_t **chunk = &slc_fd_chunks[fd >> SLC_FD_CHUNK_BITS];
     if (!*chunk) *chunk = (uint64_t *)slc_mmap(NULL, 8u << SLC_FD_CHUNK_BITS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     static uint32_t address;
     (*chunk)[fd & ((1 << SLC_FD_CHUNK_BITS) - 1)] = kind ? (uint64_t)slc_add_u32(&address, 1) << 6 | kind : 0;
+}
+/// In a vfork child the table stays.
+static void put(int fd, unsigned kind) {
+    if (slc_getpid() == home) store(fd, kind);
 }
 static unsigned kind(int fd) { return SLC_FD_KIND(slc_fd_entry(fd)); }
 
@@ -106,7 +110,7 @@ long sluice_sendmsg(int fd, uint64_t entry, const struct msghdr *m, const struct
     return ENDPOINT(sendmsg), m ? sluice_real_sendmsg(fd, m, flags) : sluice_real_writev(fd, v, n);
 }
 long sluice_sendfile(int fd, uint64_t entry, int in, off_t *o, size_t n) { return ENDPOINT(sendfile), sluice_real_sendfile(fd, in, o, n); }
-void sluice_hand_back(int fd, uint64_t entry, uint32_t reason) { ENDPOINT(hand_back), (void)reason, put(fd, SLC_FD_NONE); }
+void sluice_hand_back(int fd, uint64_t entry, uint32_t reason) { ENDPOINT(hand_back), (void)reason, store(fd, SLC_FD_NONE); }
 void sluice_hand_back_all(uint32_t reason) { SEEN(hand_back_all), (void)reason; }
 long sluice_getsockopt(int fd, uint64_t entry, int l, int o, void *v, socklen_t *n) { return ENDPOINT(getsockopt), slc_getsockopt(fd, l, o, v, n); }
 long sluice_setsockopt(int fd, uint64_t entry, int l, int o, const void *v, socklen_t n) {
@@ -147,5 +151,6 @@ void sluice_fork_prepare(void) { SEEN(fork_prepare); }
 void sluice_fork_parent(void) { SEEN(fork_parent); }
 void sluice_fork_child(void) { SEEN(fork_child), home = slc_getpid(); }
 void sluice_before_exec(void) { SEEN(before_exec); }
+void sluice_exec_failed(void) { SEEN(exec_failed); }
 void sluice_at_exit(void) { SEEN(at_exit); }
 void sluice_identity_changed(void) { SEEN(identity_changed); }
