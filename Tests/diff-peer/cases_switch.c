@@ -237,8 +237,8 @@ DP_CASE(switch, then_reset) { end_after(end_by_reset); }
 DP_CASE(switch, one_way_stream_only) {
     // The receiver never sends: a lane must come, if at all, by the amount.
     int fd = dp_pair(DP_COLD);
-    if (dp_server) dp_get(fd, 1, 30 << 20, 100000);
-    else dp_put(fd, 1, 30 << 20, 40000);
+    if (dp_server) dp_get(fd, 1, 60 << 20, 100000);
+    else dp_put(fd, 1, 60 << 20, 40000);
     dp_sync("end");
     dp_close(fd);
 }
