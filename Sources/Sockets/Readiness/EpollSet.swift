@@ -222,7 +222,7 @@ enum Tags {
     static func take(_ m: UnsafeMutablePointer<Member>) -> UInt64 {
         if chunks == nil {
             chunks = process.pool.take(8192 * 8)?.assumingMemoryBound(to: UnsafeMutablePointer<UInt64>?.self)
-            secret = (process.nonce ^ slc_tsc() << 32) & ~0xffff_ffff | 1 << 63
+            prepare()
         }
         guard let chunks else { return 0 }
         var index = free
