@@ -91,6 +91,19 @@ private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, 
     }
 }
 
+/// What was set on a socket before we knew it.
+func learnOptions(_ e: Endpoint, _ fd: Int32) {
+    var options: (Int32, Int32, Int32, Int32) = (20, 21, 18, 13)  // RCVTIMEO, SNDTIMEO, RCVLOWAT, LINGER
+    var i = 0
+    while i < 4 {
+        let name = withUnsafeBytes(of: &options) { $0.load(fromByteOffset: 4 * i, as: Int32.self) }
+        i += 1
+        var value: (UInt64, UInt64) = (0, 0)
+        var n: UInt32 = 16
+        if slc_getsockopt(fd, 1, name, &value, &n) == 0 { withUnsafeBytes(of: &value) { remember(e, name, $0.baseAddress, n) } }
+    }
+}
+
 /// Of a struct timeval; 0 (no timeout) stays 0, what is shorter than a nanosecond does not exist.
 private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
     let s = value.loadUnaligned(as: Int64.self)
@@ -110,6 +123,8 @@ private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
         setNonBlocking(e, argument.loadUnaligned(as: Int32.self) != 0)
     case 0x541B:  // FIONREAD, SIOCINQ
         add(argument, Lane.unreadIn(e))
+    case 0x5411:  // SIOCOUTQ
+        add(argument, Lane.unacknowledged(e))
     case 0x5452:  // FIOASYNC
         if argument.loadUnaligned(as: Int32.self) != 0 { Lane.handBack(e, fd, .option, foreign: false) }
     default: break
@@ -145,5 +160,15 @@ extension Lane {
         defer { lock.release() }
         guard let r = e.reader, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 else { return 0 }
         return r.available() ?? 0
+    }
+
+    /// What TCP would call sent and not acknowledged: the first half of the ring counts as the receiver's buffer.
+    static func unacknowledged(_ e: Endpoint) -> UInt64 {
+        guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
+        let lock = RobustLock(&e.tx.pointee.lock)
+        lock.acquire()
+        defer { lock.release() }
+        guard let w = e.writer, e.tx.pointee.phase & 1 == 1, let n = w.unread(), n > w.limit / 2 else { return 0 }
+        return n &- w.limit / 2
     }
 }

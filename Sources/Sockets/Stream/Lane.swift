@@ -67,7 +67,9 @@ enum Lane {
     /// Under the rx lock: tells the sender that it may use the ring, once our place in the kernel stream is known and no
     /// call of this side can sleep without a bell.
     @inline(never) static func openReceive(_ e: Endpoint, _ fd: Int32) {
-        guard let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE | SL_HALF_SHUT) == 0 else { return }
+        guard let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE | SL_HALF_SHUT) == 0,
+            e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP) == 0
+        else { return }
         let control = slc_relaxed_u32(&d.pointee.rx_control)
         if e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 {
             guard control == UInt32(SL_RX_CLOSED), slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0,
@@ -132,7 +134,11 @@ enum Lane {
             let n = min(Int(e.tx.pointee.offset &- e.tx.pointee.other_offset), Int(w.bytes) &- position)
             let r = slc_sendto(fd, w.memory + position, n, Int32(MSG_DONTWAIT_FLAG | MSG_NOSIGNAL_FLAG))
             if r == -Int(EAGAIN) { return false }
-            if r <= 0 { break }
+            if r <= 0 {
+                // The program's own call shall see it.
+                if r < 0 && r != -Int(EPIPE) { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+                break
+            }
             e.tx.pointee.other_offset = e.tx.pointee.other_offset &+ UInt64(r)
             e.tx.pointee.kernel_bytes = e.tx.pointee.kernel_bytes &+ UInt64(r)
         }

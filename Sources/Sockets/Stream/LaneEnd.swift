@@ -135,12 +135,27 @@ extension Lane {
     /// The peer's end is gone without an orderly end. Bytes that we sent and it did not read: a reset, as the kernel would
     /// have sent. Under the rx lock; true when the connection counts as reset.
     static func survivorIsReset(_ e: Endpoint) -> Bool {
-        guard let d = e.txDirection, let r = e.rxDirection else { return false }
+        guard let d = e.txDirection, let r = e.rxDirection, e.tx.pointee.phase & 1 == 1,
+            (e.rx.pointee.flags | e.tx.pointee.flags) & UInt32(SL_HALF_SHUT) == 0
+        else { return false }
         if slc_acquire_u32(&r.pointee.ended) != 0 || slc_acquire_u32(&d.pointee.closed) != 0 { return false }
         let sent = slc_acquire_u64(&d.pointee.producer)
         guard sent != slc_acquire_u64(&d.pointee.consumer) else { return false }
         markReset(e)
         return true
+    }
+
+    /// Wakes the calls of this process that sleep on the connection.
+    static func wakeOwn(_ e: Endpoint) {
+        guard let tx = e.txDirection, let rx = e.rxDirection, let pair = e.local.pointee.pair else { return }
+        var bits = slc_relaxed_u64(&tx.pointee.space_waiters) | slc_relaxed_u64(&rx.pointee.data_waiters)
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard let w = UnsafeMutablePointer<Waiter>(bitPattern: pair.pointee.waiters[i]), w.pointee.bell >= 0 else { continue }
+            var one: UInt64 = 1
+            _ = slc_write(w.pointee.bell, &one, 8)
+        }
     }
 
     static func markReset(_ e: Endpoint) {

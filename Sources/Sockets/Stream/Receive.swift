@@ -104,8 +104,8 @@ extension Lane {
         var skip: UInt64 = 0
         while n > 0 {
             let (p, k) = target.next(n)
-            guard k > 0, let p else { break }
-            if !flags.discard { reader.read(p, k, skip: skip) }
+            guard k > 0 else { break }
+            if !flags.discard, let p { reader.read(p, k, skip: skip) }
             skip &+= UInt64(k)
             target.advance(k)
             n -= k

@@ -129,6 +129,8 @@ extension Lane {
 
     /// A non-blocking real send. The program's flags stay, so that SIGPIPE comes as it should.
     private static func kernelSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
+        let pending = takeError(e)
+        if pending != 0 { return -Int(pending) }
         var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
             iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
         )
