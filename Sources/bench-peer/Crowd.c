@@ -88,6 +88,7 @@ void crowd_open(struct crowd *crowd, void (*before)(void)) {
     crowd->count = options.connections;
     crowd->fd = zeroed(crowd->count, sizeof *crowd->fd);
     crowd->sent_at = zeroed(crowd->count, sizeof *crowd->sent_at);
+    crowd->number = zeroed(crowd->count, sizeof *crowd->number);
     crowd->bytes = zeroed(1, options.size);
     crowd->set = epoll_create1(EPOLL_CLOEXEC);
     if (crowd->set < 0) fail("epoll_create1");
@@ -103,6 +104,8 @@ void crowd_open(struct crowd *crowd, void (*before)(void)) {
 }
 
 void crowd_send(struct crowd *crowd, unsigned index) {
+    uint64_t mark = (uint64_t)index << 32 | ++crowd->number[index];
+    memcpy(crowd->bytes, &mark, sizeof mark);
     crowd->sent_at[index] = ticks();
     if (send(crowd->fd[index], crowd->bytes, options.size, MSG_NOSIGNAL) != (ssize_t)options.size) wrong("a short send");
 }
@@ -118,6 +121,9 @@ void crowd_wait(struct crowd *crowd, void (*answered)(struct crowd *, unsigned, 
         if (got < 0 && errno == EAGAIN) continue;
         // Small messages arrive whole: the client has one of them on its way per connection.
         if (got != (ssize_t)options.size) wrong("an answer of %zd bytes", got);
+        uint64_t mark;
+        memcpy(&mark, crowd->bytes, sizeof mark);
+        if (mark != ((uint64_t)index << 32 | crowd->number[index])) wrong("connection %u got %#llx as answer to its message %u", index, (unsigned long long)mark, crowd->number[index]);
         answered(crowd, index, context);
     }
 }
