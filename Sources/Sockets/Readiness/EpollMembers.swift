@@ -203,6 +203,24 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         }
     }
 
+    /// Silences the bell unless something is ready; under the set's lock.
+    func tellTruth() {
+        guard let w = pointee.waiter else { return }
+        Waiter.silence(w)
+        announce()
+        takeBits()
+        var turns = pointee.readyCount
+        var ready = false
+        while turns > 0, let m = popReady() {
+            turns -= 1
+            if m.look() != nil {
+                ready = true
+                enqueue(m, isNew: m.pointee.isNew)
+            }
+        }
+        if ready || hasBits() { ringOwn() }
+    }
+
     /// Wakes our own sleepers, after a change by another thread.
     func wakeOwn() {
         if pointee.sleepers > 0 || pointee.isWatched { ringOwn() }

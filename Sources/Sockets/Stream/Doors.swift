@@ -47,11 +47,19 @@ import Stacks
         var v = iovec(iov_base: buffer, iov_len: n)
         var target = UserBytes(&v, 1)
         let r = streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
+        if r == restartCall { return again(fd, buffer, n, flags, call) }
         if r != useKernel { return r }
     }
     let r = plain(e, e.rx) { sluice_real_recv(fd, buffer, n, flags, call) }
     if flags & 0x2 == 0 { noteReceived(e, r) }
     return r
+}
+
+/// The call begins anew, on what the number is now.
+@inline(never) private func again(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+    let entry = DescriptorTable.entry(fd)
+    if DescriptorTable.kind(entry) == 1 { return recv(fd, entry, buffer, n, flags, call) }
+    return sluice_real_recv(fd, buffer, n, flags, call)
 }
 
 @c(sluice_send) public func send(_ fd: Int32, _ entry: UInt64, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
@@ -87,12 +95,18 @@ public func recvmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafeMutablePointer<ms
     if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly, n >= 0, n <= 1024, let v = iov ?? noParts(n) {
         var target = UserBytes(v, n)
         if target.total == 0 && msg == nil { return 0 }
+        if target.isInvalid { return -Int(EINVAL) }
         let r = streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
+        if r == restartCall {
+            let entry = DescriptorTable.entry(fd)
+            if DescriptorTable.kind(entry) == 1 { return recvmsg(fd, entry, msg, iov, n, flags, call) }
+            return msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
+        }
         if r != useKernel {
             if r >= 0, let m = msg {
                 m.pointee.msg_namelen = 0
                 m.pointee.msg_controllen = 0
-                m.pointee.msg_flags = 0
+                m.pointee.msg_flags = flags & 0x4000_0000  // MSG_CMSG_CLOEXEC comes back
             }
             return r
         }
@@ -116,6 +130,7 @@ public func sendmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafePointer<msghdr>?,
             Lane.handBack(e, fd, reason, foreign: false)
         } else {
             var source = UserBytes(v, n)
+            if source.isInvalid { return -Int(EINVAL) }
             let r = streamSend(e, fd, &source, flags)
             if r != useKernel { return r }
         }
