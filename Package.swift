@@ -6,10 +6,11 @@ let root = Context.packageDirectory
 /// The core is written in the Embedded subset. The trait `Embedded` builds the preload library that way; without it the
 /// same sources are full Swift, for tests and tools.
 let core: [SwiftSetting] = [
+    // Functions in sections of their own: the linker then drops derived hashing, which wants arc4random_buf (glibc 2.36).
     // Not enableExperimentalFeature: SwiftPM 6.3 gives that to the linker of tests and tools too, whatever the trait.
     .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
     .enableUpcomingFeature("MemberImportVisibility"),
-    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked"]),
+    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections"]),
 ]
 let c: [CSetting] = [
     .define("_GNU_SOURCE"), .unsafeFlags(["-fvisibility=hidden", "-ftls-model=initial-exec", "-O2", "-Wall", "-Wextra"]),
@@ -41,7 +42,7 @@ let package = Package(
                     "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map", 
                     "-Xlinker", "-zrelro", "-Xlinker", "-znodelete",
                     // The default linker keeps undefined symbols of sections that it drops (arc4random_buf, glibc 2.36).
-                    "-use-ld=lld", "-Xlinker", "--undefined-version",
+                    "-use-ld=lld", "-Xlinker", "--undefined-version", "-Xlinker", "--gc-sections",
                 ]),
                 .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
             ]),
