@@ -6,6 +6,9 @@ public typealias Half = UnsafeMutablePointer<sl_half>
 public typealias Direction = UnsafeMutablePointer<sl_direction>
 public typealias Region = UnsafeMutablePointer<sl_region>
 
+/// Bit of the consumer word by which a sender takes unread bytes back; offsets stay below it.
+@inline(__always) public var ringClaim: UInt64 { 1 << 63 }
+
 /// One direction of a lane as its sender sees it. All calls are made under the lock of the sending half.
 ///
 /// ```
@@ -30,7 +33,8 @@ public struct RingWriter {
         self.limit = limit
     }
 
-    /// Bytes that were published and not yet consumed; nil when the other side's offset cannot be.
+    /// Bytes that were published and not yet consumed; nil when the other side's offset cannot be, or a holder of this half
+    /// died between claiming and leaving.
     @inline(__always) public func unread() -> UInt64? {
         let consumer = slc_acquire_u64(&direction.pointee.consumer)
         let used = half.pointee.offset &- consumer
@@ -66,6 +70,13 @@ public struct RingWriter {
             half.pointee.base = half.pointee.offset
             slc_set_u64(&direction.pointee.base, half.pointee.base)
         }
+    }
+
+    /// Claims what was published and not consumed: from now on the reader cannot consume. Returns the reader's last offset,
+    /// or nil when it cannot be.
+    public func claim() -> UInt64? {
+        let consumer = slc_or_u64(&direction.pointee.consumer, ringClaim) & ~ringClaim
+        return half.pointee.offset &- consumer <= bytes ? consumer : nil
     }
 
     /// Makes everything up to `offset` visible.
@@ -110,8 +121,23 @@ public struct RingReader {
         }
     }
 
-    @inline(__always) public func consume(_ n: UInt64) {
-        half.pointee.offset = half.pointee.offset &+ n
+    /// Gives `n` bytes that were copied out back to the sender; a full barrier. False: the sender has claimed them
+    /// meanwhile, and they come by the kernel.
+    @inline(__always) public func consume(_ n: UInt64) -> Bool {
+        let next = half.pointee.offset &+ n
+        guard slc_cas_u64(&direction.pointee.consumer, half.pointee.offset, next) else { return false }
+        half.pointee.offset = next
+        return true
+    }
+
+    @inline(__always) public var isClaimed: Bool { slc_relaxed_u64(&direction.pointee.consumer) & ringClaim != 0 }
+
+    /// The sender died between claiming and leaving: what it published is ours to read.
+    public func unclaim() { slc_release_u64(&direction.pointee.consumer, half.pointee.offset) }
+
+    /// The sender has left the ring: what it took back comes by the kernel, the next ring phase begins behind it.
+    public func jump() {
+        half.pointee.offset = slc_acquire_u64(&direction.pointee.producer) & ~ringClaim
         slc_release_u64(&direction.pointee.consumer, half.pointee.offset)
     }
 }

@@ -44,7 +44,10 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
 
 @c(sluice_made_accepted) public func madeAccepted(_ listener: Int32, _ listenerEntry: UInt64, _ fd: Int32, _ flags: Int32) {
     madeOther(fd)
-    guard DescriptorTable.kind(listenerEntry) == 1 else { return }
+    guard DescriptorTable.kind(listenerEntry) == 1 else {
+        acceptedFromOutside(fd, flags)
+        return
+    }
     let l = endpoint(listenerEntry)
     guard let e = track(fd, family: Int32(l.pointee.family), role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
     e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
@@ -56,6 +59,21 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
         e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
         e.pointee.reason = l.pointee.reason
     }
+    if process.settings.laneAt == 0 { Meet.advance(e, fd) }
+}
+
+/// Accepted from a listener that came over exec or a unix socket: the connection itself was born here.
+private func acceptedFromOutside(_ fd: Int32, _ flags: Int32) {
+    func option(_ name: Int32) -> Int32 {
+        var v: Int32 = 0
+        var n: UInt32 = 4
+        return slc_getsockopt(fd, 1, name, &v, &n) == 0 ? v : 0
+    }
+    let family = option(39)  // SO_DOMAIN
+    guard family == 2 || family == 10, option(38) == 6 else { return }  // SO_PROTOCOL
+    guard let e = track(fd, family: family, role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
+    e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
+    learnOptions(e, fd)
     if process.settings.laneAt == 0 { Meet.advance(e, fd) }
 }
 
@@ -80,6 +98,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         if lastHere { e.local.pointee.meeting.end() }
         process.lock.release()
         if lastHere { EpollSet.endpointLeaves(e) }
+        if last && closing && Lane.keep(e, fd) { return }
         if last {
             if closing { Lane.endInOrder(e, fd) } else { Lane.detach(e) }
             StackMemory.free(e)
@@ -189,8 +208,11 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
 
 @c(sluice_shutdown) public func shutdown(_ fd: Int32, _ entry: UInt64, _ how: Int32) -> Int {
     let e = endpoint(entry)
-    if slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) && how >= 0 && how <= 2 { Lane.shutdown(e, fd, how) }
-    return slc_shutdown(fd, how)
+    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), how >= 0, how <= 2 else { return slc_shutdown(fd, how) }
+    Lane.shutdown(e, fd, how)
+    let r = slc_shutdown(fd, how)
+    Lane.wakeOwn(e)
+    return r
 }
 
 extension Lane {
@@ -200,9 +222,8 @@ extension Lane {
             let lock = RobustLock(&e.tx.pointee.lock)
             lock.acquire()
             if let d = e.txDirection {
-                if slc_relaxed_u32(&d.pointee.rx_control) != UInt32(SL_RX_OPEN) { settle(e, fd) }
-                _ = flush(e, fd)
-                leaveRing(e, at: e.tx.pointee.offset)
+                leaveRing(e, fd)
+                finishTakeBack(e, fd)
                 e.tx.pointee.flags |= UInt32(SL_HALF_SHUT)
                 slc_release_u32(&d.pointee.ended, 1)
                 notifyAll(e)

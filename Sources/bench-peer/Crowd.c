@@ -72,7 +72,9 @@ void crowd_serve(void) {
         int n = epoll_wait(set, events, EVENTS, -1);
         if (n < 0 && errno != EINTR) fail("epoll_wait");
         for (int i = 0; i < n; i++) {
-            int fd = fds[events[i].data.u32];
+            uint32_t index = events[i].data.u32;
+            if (index >= options.connections) wrong("an event with the data %#llx, which no connection has", (unsigned long long)events[i].data.u64);
+            int fd = fds[index];
             if (serve_one(fd, bytes)) continue;
             close(fd);
             open--;
@@ -111,6 +113,7 @@ void crowd_wait(struct crowd *crowd, void (*answered)(struct crowd *, unsigned, 
     if (n < 0 && errno != EINTR) fail("epoll_wait");
     for (int i = 0; i < n; i++) {
         unsigned index = events[i].data.u32;
+        if (index >= crowd->count) wrong("an event with the data %#llx, which no connection has", (unsigned long long)events[i].data.u64);
         ssize_t got = recv(crowd->fd[index], crowd->bytes, options.size, 0);
         if (got < 0 && errno == EAGAIN) continue;
         // Small messages arrive whole: the client has one of them on its way per connection.

@@ -29,7 +29,9 @@ size_t ring_read(struct ring_end *end, void *bytes, size_t count) {
     while (end->seen == end->position) {
         bool closed = atomic_load_explicit(&ring->closed, memory_order_acquire);
         end->seen = atomic_load_explicit(&ring->produced, memory_order_acquire);
-        if (end->seen == end->position && closed) return 0;
+        if (end->seen != end->position) break;
+        if (closed) return 0;
+        for (unsigned i = 0; i < end->pauses; i++) relax();
     }
     size_t offset = end->position & (RING_BYTES - 1);
     size_t part = end->seen - end->position;

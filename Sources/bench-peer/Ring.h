@@ -23,6 +23,9 @@ struct ring_end {
     struct ring *ring;
     uint64_t position;
     uint64_t seen;
+    /// Pauses between two looks at an empty ring: none for the shortest answer; some for a stream, so that its sender's cache line is not
+    /// stolen at each message.
+    unsigned pauses;
 };
 
 /// Blocks, spinning, while the ring is full.

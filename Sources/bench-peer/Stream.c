@@ -9,6 +9,7 @@
 void stream_server(void) {
     struct link link;
     link_open(&link);
+    link.ring_in.pauses = 16;
     char *bytes = aligned_alloc(4096, (options.read_size + 4095) & ~(size_t)4095);
     if (!bytes) wrong("memory");
     memset(bytes, 0, options.read_size);

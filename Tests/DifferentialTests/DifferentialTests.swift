@@ -1,1 +1,53 @@
+import Foundation
 import Testing
+
+/// The same program with and without the library must write the same transcript. `Tests/diff-peer` holds the cases and
+/// compares; these tests run it and turn its findings into issues.
+@Suite(.serialized) struct DifferentialTests {
+    /// One suite run; every fault becomes an issue that names the case and shows the difference.
+    private func run(_ arguments: [String]) throws {
+        let output = try PeerOutput(["suite"] + Choice.jobs + arguments)
+        for fault in output.faults { Issue.record("\(fault.headline)\n\(fault.details)") }
+        let totals = try #require(output.totals, "diff-peer gave no totals: \(output.lines.suffix(3))")
+        #expect(totals.failed == output.faults.count)
+        #expect(totals.passed > 0 || !output.faults.isEmpty, "no case was run")
+    }
+
+    private func requireLibrary() throws {
+        try #require(FileManager.default.isReadableFile(atPath: Choice.library), "no library at \(Choice.library): build it or set SLUICE_LIB")
+    }
+
+    private var modeArguments: [String] { Choice.modes.flatMap { ["--mode", $0] } }
+
+    @Test func thereAreEnoughCases() throws {
+        let groups = try CaseList().groups
+        #expect(groups.values.map(\.count).reduce(0, +) >= 200)
+        for group in ["blocking", "nonblocking", "threads", "fork", "addresses", "options", "ends", "errors", "readiness"] {
+            #expect((groups[group]?.count ?? 0) >= 8, "group \(group)")
+        }
+    }
+
+    /// A case whose transcript differs from one run on the plain kernel to the next would prove nothing.
+    @Test func plainKernelRepeatsItself() throws {
+        try run(["--repeat", "1"] + Choice.globs)
+    }
+
+    @Test(.enabled(if: Choice.globs.isEmpty), arguments: CaseList.groupNames)
+    func transcriptsEqualThePlainKernels(group: String) throws {
+        try requireLibrary()
+        try run(["--preload", Choice.library] + modeArguments + ["\(group)/*"])
+    }
+
+    @Test(.enabled(if: !Choice.globs.isEmpty)) func chosenCases() throws {
+        try requireLibrary()
+        try run(["--preload", Choice.library] + modeArguments + Choice.globs)
+    }
+
+    /// Few descriptors; all memory locked; and, where the test may change uid, a user without any right or writable directory.
+    @Test(arguments: ["nofile", "mlock", "nobody"])
+    func underLimits(limit: String) throws {
+        try requireLibrary()
+        guard geteuid() == 0 || limit == "nofile" else { return }
+        try run(["--preload", Choice.library, "--limits", limit] + Choice.globs)
+    }
+}

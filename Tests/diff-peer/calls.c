@@ -99,6 +99,9 @@ void dp_watch(int set, int operation, int fd, unsigned events, char letter) {
     else dp_log("epoll_ctl(%s %c) = 0%s", names[operation & 3], letter, errno ? " (errno touched)" : "");
 }
 
+/// What a case gave as data is a letter; anything else shows as a question mark.
+static char letter(uint64_t data) { return data > 32 && data < 127 ? (char)data : '?'; }
+
 static int by_letter(const void *a, const void *b) {
     const struct epoll_event *x = a, *y = b;
     return (int)x->data.u64 - (int)y->data.u64;
@@ -116,7 +119,7 @@ int dp_epoll(int set, int max, int timeout_ms) {
     int used = snprintf(line, sizeof line, "epoll_wait = %d%s", count, errno ? " (errno touched)" : "");
     qsort(events, count, sizeof *events, by_letter);
     for (int i = 0; i < count && used < 900; i++)
-        used += snprintf(line + used, sizeof line - used, " %c:%s", (char)events[i].data.u64, dp_poll_names(events[i].events));
+        used += snprintf(line + used, sizeof line - used, " %c:%s", letter(events[i].data.u64), dp_poll_names(events[i].events));
     dp_log("%s", line);
     return count;
 }

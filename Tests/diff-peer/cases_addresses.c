@@ -121,7 +121,7 @@ DP_CASE(addresses, same_port_two_addresses) {
     for (int i = 0; i < 2; i++) dp_close(fds[i]);
 }
 
-DP_CASE(addresses, connected_to_itself, .solo = true) {
+DP_CASE(addresses, connected_to_itself, .solo = true, .kernel = "one socket is both ends") {
     // A socket that connects to its own address and port: what it sends it reads.
     int fd = dp_socket_for("127.0.0.1", 0);
     struct sockaddr_storage address;

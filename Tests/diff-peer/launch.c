@@ -97,7 +97,8 @@ static int make_sink(const char *name) {
 void dp_run_begin(dp_run *run, const dp_plan *plan, double timeout) {
     int channel[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel)) die("socketpair");
-    *run = (dp_run){.left = plan->c->solo ? 1 : DP_ROLES, .deadline = dp_now() + timeout};
+    double now = dp_now();
+    *run = (dp_run){.left = plan->c->solo ? 1 : DP_ROLES, .start = now, .deadline = now + timeout};
     for (int role = 0; role < DP_ROLES; role++) {
         run->log[role] = make_sink("transcript");
         run->proof[role] = make_sink("proof");

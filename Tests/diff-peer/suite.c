@@ -79,7 +79,9 @@ static void judge_proof(const job *j, const step *s, const dp_outcome *got) {
     if (wanted && got->proofs == 0) return fail(j, s, "no lane proof: no socket of the case knows the library", got);
     if (wanted && got->ring_bytes == 0) return fail(j, s, "no lane proof: every byte went through the kernel", got);
     passed++;
-    if (o.verbose) report(j, s, "pass", got->ring_bytes ? "ring bytes flowed" : "kernel lane");
+    char text[64];
+    snprintf(text, sizeof text, "%s, %.2f s", got->ring_bytes ? "ring bytes flowed" : "kernel lane", dp_now() - j->run.start);
+    if (o.verbose) report(j, s, "pass", text);
 }
 
 static void judge(job *j, const step *s, const dp_outcome *got) {
@@ -175,7 +177,7 @@ static int usage(const char *argument) {
 }
 
 int dp_suite(int count, char **arguments) {
-    o = (options){.jobs = 4, .timeout = 20, .repeat = 5, .need_proof = true};
+    o = (options){.jobs = 8, .timeout = 20, .repeat = 5, .need_proof = true};
     for (int i = 0; i < count; i++) {
         const char *a = arguments[i], *value = i + 1 < count ? arguments[i + 1] : NULL;
         if (strcmp(a, "--no-proof") == 0) { o.need_proof = false; continue; }
@@ -196,7 +198,7 @@ int dp_suite(int count, char **arguments) {
         else if (strcmp(a, "--env") == 0 && o.env_count < DP_MAX_ENV) o.env[o.env_count++] = value;
         else return usage(a);
     }
-    if (o.jobs < 1 || o.jobs > MAX_JOBS) o.jobs = 4;
+    if (o.jobs < 1 || o.jobs > MAX_JOBS) o.jobs = 8;
     if (o.mode_count == 0) o.modes[o.mode_count++] = "default";
     if (o.preload && access(o.preload, R_OK) != 0) {
         fprintf(stderr, "diff-peer: %s: %s\n", o.preload, strerror(errno));

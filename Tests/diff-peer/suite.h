@@ -21,7 +21,7 @@ typedef struct dp_run {
     pid_t pid[DP_ROLES];
     int log[DP_ROLES], proof[DP_ROLES], status[DP_ROLES];
     int left;                           ///< roles that have not ended
-    double deadline;                    ///< CLOCK_MONOTONIC seconds
+    double start, deadline;             ///< CLOCK_MONOTONIC seconds
     bool hung;
 } dp_run;
 

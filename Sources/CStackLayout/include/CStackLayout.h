@@ -218,6 +218,7 @@ static inline sl_direction *sl_region_direction(sl_region *region, long slot, lo
     return &region->slot[slot & (SL_SLOTS - 1)].direction[sender & 1];
 }
 static inline uint64_t *sl_data_waiters(sl_direction *d) { return &d->data_waiters; }
+static inline uint32_t *sl_flags(sl_half *h) { return &h->flags; }
 static inline uint64_t *sl_space_waiters(sl_direction *d) { return &d->space_waiters; }
 
 // ───────────────────────────── the control channel ─────────────────────────────

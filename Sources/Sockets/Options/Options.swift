@@ -83,9 +83,24 @@ private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, 
         if length >= 16 { e.pointee.rx_timeout_ns = nanoseconds(value) }
     case 21, 67:  // SO_SNDTIMEO
         if length >= 16 { e.pointee.tx_timeout_ns = nanoseconds(value) }
+    case 13:  // SO_LINGER
+        if length >= 8 { e.pointee.linger = value.loadUnaligned(as: Int32.self) != 0 && value.loadUnaligned(fromByteOffset: 4, as: Int32.self) == 0 ? 1 : 0 }
     case 18:  // SO_RCVLOWAT
         if length >= 4 { e.pointee.rx_lowat = UInt32(bitPattern: max(1, value.loadUnaligned(as: Int32.self))) }
     default: break
+    }
+}
+
+/// What was set on a socket before we knew it.
+func learnOptions(_ e: Endpoint, _ fd: Int32) {
+    var options: (Int32, Int32, Int32, Int32) = (20, 21, 18, 13)  // RCVTIMEO, SNDTIMEO, RCVLOWAT, LINGER
+    var i = 0
+    while i < 4 {
+        let name = withUnsafeBytes(of: &options) { $0.load(fromByteOffset: 4 * i, as: Int32.self) }
+        i += 1
+        var value: (UInt64, UInt64) = (0, 0)
+        var n: UInt32 = 16
+        if slc_getsockopt(fd, 1, name, &value, &n) == 0 { withUnsafeBytes(of: &value) { remember(e, name, $0.baseAddress, n) } }
     }
 }
 
@@ -93,7 +108,9 @@ private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, 
 private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
     let s = value.loadUnaligned(as: Int64.self)
     let us = value.loadUnaligned(fromByteOffset: 8, as: Int64.self)
-    guard s >= 0, us >= 0, s < 1 << 32 else { return 0 }
+    // A negative time is no time at all (sock_set_timeout): the call does not wait.
+    if s < 0 { return 1 }
+    guard us >= 0, s < 1 << 32 else { return 0 }
     return UInt64(s) &* 1_000_000_000 &+ UInt64(us) &* 1000
 }
 
@@ -107,7 +124,7 @@ private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
     case 0x541B:  // FIONREAD, SIOCINQ
         add(argument, Lane.unreadIn(e))
     case 0x5411:  // SIOCOUTQ
-        add(argument, Lane.unreadOut(e))
+        add(argument, Lane.unacknowledged(e))
     case 0x5452:  // FIOASYNC
         if argument.loadUnaligned(as: Int32.self) != 0 { Lane.handBack(e, fd, .option, foreign: false) }
     default: break
@@ -145,12 +162,13 @@ extension Lane {
         return r.available() ?? 0
     }
 
-    /// Ring bytes that the peer has not read.
-    static func unreadOut(_ e: Endpoint) -> UInt64 {
+    /// What TCP would call sent and not acknowledged: the first half of the ring counts as the receiver's buffer.
+    static func unacknowledged(_ e: Endpoint) -> UInt64 {
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
         let lock = RobustLock(&e.tx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        return e.writer?.unread() ?? 0
+        guard let w = e.writer, e.tx.pointee.phase & 1 == 1, let n = w.unread(), n > w.limit / 2 else { return 0 }
+        return n &- w.limit / 2
     }
 }

@@ -162,6 +162,23 @@ extension EpollSet {
         }
     }
 
+    /// A non-blocking send found the ring full: sets that watch for OUT are told when a third is free.
+    static func wantsSpace(_ e: Endpoint) {
+        process.lock.acquire()
+        var next = e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
+        while let m = next {
+            next = m.pointee.nextOfEndpoint
+            if let w = m.pointee.watch, m.pointee.events & Readiness.OUT != 0, let tx = e.txDirection {
+                _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
+                if Readiness.ring(e) & Readiness.OUT != 0 {
+                    let word = sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!
+                    _ = slc_or_u64(&word.pointee.ready, 1 << UInt64(e.pointee.slot & 63))
+                }
+            }
+        }
+        process.lock.release()
+    }
+
     static func watchedFromOutside(_ entry: UInt64) {
         let set = of(entry)
         if set.pointee.isWatched || set.pointee.laned == 0 { return }

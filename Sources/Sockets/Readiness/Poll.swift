@@ -92,6 +92,7 @@ private struct PollCall {
             real[i].revents = 0
             fds[i].revents = 0
             if let e = laned(i) {
+                real[i].events |= Int16(Readiness.RDHUP)
                 if first == nil { first = e }
                 Lane.service(e, fds[i].fd)
                 let events = Readiness.ring(e) & interest(fds[i].events)
@@ -209,7 +210,11 @@ private struct PollCall {
         while i < count {
             real[i] = fds[i]
             real[i].revents = 0
-            if let e = laned(i), e.tx.pointee.phase & 1 == 1 { real[i].events &= ~Int16(Readiness.OUT | Readiness.WRNORM) }
+            if let e = laned(i) {
+                if e.tx.pointee.phase & 1 == 1 { real[i].events &= ~Int16(Readiness.OUT | Readiness.WRNORM) }
+                // The end of a killed peer may be a reset, which nobody need ask for.
+                if e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) == 0 { real[i].events |= Int16(Readiness.RDHUP) }
+            }
             i += 1
         }
         real[count] = pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)

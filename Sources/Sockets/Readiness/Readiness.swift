@@ -18,7 +18,7 @@ enum Readiness {
     @inline(__always) static func kernelCarries(_ e: Endpoint) -> Bool {
         guard let d = e.rxDirection else { return true }
         return (e.rx.pointee.phase & e.tx.pointee.phase) & 1 == 0 || slc_relaxed_u32(&d.pointee.phase) != e.rx.pointee.phase
-            || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0
+            || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0
     }
 
     /// Events of the ring alone, without a lock or a system call.
@@ -53,6 +53,8 @@ enum Readiness {
         if kernel & (IN | RDHUP | HUP | ERR) != 0 { e.rx.pointee.kernel_look = 0 }
         let carriesOut = e.tx.pointee.phase & 1 == 0 && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0
         if carriesOut || kernel & (ERR | HUP) != 0 { events |= kernel & (OUT | WRNORM) }
+        if kernel & RDHUP != 0 { _ = slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN)) }
+        if kernel & RDHUP != 0 && e.tx.pointee.phase & 1 == 1 && Lane.survivorIsReset(e) { return Readiness.ring(e) | kernel }
         // The peer was killed: a writer learns it by writing.
         if kernel & RDHUP != 0, let tx = e.txDirection, slc_relaxed_u32(&tx.pointee.closed) != 0 { events |= OUT | WRNORM }
         return events

@@ -12,10 +12,13 @@ import Stacks
 }
 
 /// Calls in which libc's own function blocks in the kernel are counted, so that no lane opens under them.
-@inline(__always) private func plain(_ half: Half, _ body: () -> Int) -> Int {
+/// (A handler that leaves by siglongjmp leaves the count up: that socket stays in the kernel.)
+@inline(__always) private func plain(_ e: Endpoint, _ half: Half, _ body: () -> Int) -> Int {
+    let generation = e.pointee.generation
     _ = slc_add_u32(&half.pointee.plain_calls, 1)
     let r = body()
-    _ = slc_sub_u32(&half.pointee.plain_calls, 1)
+    // The socket may have been closed meanwhile, and its slot be another's.
+    if e.pointee.generation == generation { _ = slc_sub_u32(&half.pointee.plain_calls, 1) }
     return r
 }
 
@@ -39,14 +42,14 @@ import Stacks
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
     if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && n >= 0 {
-        if n > 0 && UInt(bitPattern: buffer) < 4096 { return -Int(EFAULT) }
+        if n > 0 && UInt(bitPattern: buffer) < 4096 && flags & 0x20 == 0 { return -Int(EFAULT) }
         if n == 0 && call == Int32(SLUICE_CALL_READ.rawValue) { return 0 }
         var v = iovec(iov_base: buffer, iov_len: n)
         var target = UserBytes(&v, 1)
         let r = streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
         if r != useKernel { return r }
     }
-    let r = plain(e.rx) { sluice_real_recv(fd, buffer, n, flags, call) }
+    let r = plain(e, e.rx) { sluice_real_recv(fd, buffer, n, flags, call) }
     if flags & 0x2 == 0 { noteReceived(e, r) }
     return r
 }
@@ -65,7 +68,7 @@ import Stacks
             if r != useKernel { return r }
         }
     }
-    let r = plain(e.tx) { sluice_real_send(fd, buffer, n, flags, call) }
+    let r = plain(e, e.tx) { sluice_real_send(fd, buffer, n, flags, call) }
     noteSent(e, r)
     return r
 }
@@ -94,7 +97,7 @@ public func recvmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafeMutablePointer<ms
             return r
         }
     }
-    let r = plain(e.rx) { msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags) }
+    let r = plain(e, e.rx) { msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags) }
     if flags & 0x2 == 0 { noteReceived(e, r) }
     return r
 }
@@ -117,7 +120,7 @@ public func sendmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafePointer<msghdr>?,
             if r != useKernel { return r }
         }
     }
-    let r = plain(e.tx) { msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags) }
+    let r = plain(e, e.tx) { msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags) }
     noteSent(e, r)
     return r
 }

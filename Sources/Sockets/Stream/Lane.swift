@@ -67,7 +67,9 @@ enum Lane {
     /// Under the rx lock: tells the sender that it may use the ring, once our place in the kernel stream is known and no
     /// call of this side can sleep without a bell.
     @inline(never) static func openReceive(_ e: Endpoint, _ fd: Int32) {
-        guard let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE | SL_HALF_SHUT) == 0 else { return }
+        guard let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE | SL_HALF_SHUT) == 0,
+            e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP) == 0
+        else { return }
         let control = slc_relaxed_u32(&d.pointee.rx_control)
         if e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 {
             guard control == UInt32(SL_RX_CLOSED), slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0,
@@ -101,35 +103,27 @@ enum Lane {
         return true
     }
 
-    /// Under the tx lock, in the ring phase: publishes E; what follows goes by the kernel.
-    static func leaveRing(_ e: Endpoint, at end: UInt64) {
-        guard let d = e.txDirection, e.tx.pointee.phase & 1 == 1 else { return }
-        slc_set_u64(&d.pointee.ring_end, end)
+    /// Under the tx lock, in the ring phase: claims what the receiver has not read, publishes E, and sends it by the kernel,
+    /// where all that follows goes too. So nothing stays behind in the ring whatever becomes of the receiver.
+    static func leaveRing(_ e: Endpoint, _ fd: Int32) {
+        guard let w = e.writer, e.tx.pointee.phase & 1 == 1 else { return }
+        let end = w.claim() ?? e.tx.pointee.offset
+        slc_set_u64(&w.direction.pointee.ring_end, end)
+        e.tx.pointee.other_offset = end
+        if end != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
         e.tx.pointee.phase &+= 1
-        slc_release_u32(&d.pointee.phase, e.tx.pointee.phase)
+        slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
         e.pointee.counters.lane_handbacks &+= 1
+        _ = flush(e, fd)
     }
 
     /// Under the tx lock, in the ring phase: the receiver wants the lane closed or has left it.
     @inline(never) static func settle(_ e: Endpoint, _ fd: Int32) {
-        guard let d = e.txDirection else { return }
-        while e.tx.pointee.phase & 1 == 1 {
-            let control = slc_acquire_u32(&d.pointee.rx_control)
-            if control == UInt32(SL_RX_WANT) {
-                if slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SETTLED)) { leaveRing(e, at: e.tx.pointee.offset) }
-            } else if control == UInt32(SL_RX_OPEN) {
-                return
-            } else {
-                // GONE: the receiver reads no more; what it left goes to the kernel, in order. (Anything else is damage, and
-                // is treated alike.)
-                let consumer = slc_acquire_u64(&d.pointee.consumer)
-                let left = e.tx.pointee.offset &- consumer
-                leaveRing(e, at: consumer)
-                e.tx.pointee.other_offset = left <= e.pointee.ring_bytes ? consumer : e.tx.pointee.offset
-                if e.tx.pointee.other_offset != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
-                _ = flush(e, fd)
-            }
-        }
+        guard let d = e.txDirection, e.tx.pointee.phase & 1 == 1 else { return }
+        let control = slc_acquire_u32(&d.pointee.rx_control)
+        if control == UInt32(SL_RX_OPEN) { return }
+        if control == UInt32(SL_RX_WANT) { _ = slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SETTLED)) }
+        leaveRing(e, fd)
     }
 
     /// Under the tx lock: sends what was taken back. True when nothing is left.
@@ -140,7 +134,11 @@ enum Lane {
             let n = min(Int(e.tx.pointee.offset &- e.tx.pointee.other_offset), Int(w.bytes) &- position)
             let r = slc_sendto(fd, w.memory + position, n, Int32(MSG_DONTWAIT_FLAG | MSG_NOSIGNAL_FLAG))
             if r == -Int(EAGAIN) { return false }
-            if r <= 0 { break }
+            if r <= 0 {
+                // The program's own call shall see it.
+                if r < 0 && r != -Int(EPIPE) { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+                break
+            }
             e.tx.pointee.other_offset = e.tx.pointee.other_offset &+ UInt64(r)
             e.tx.pointee.kernel_bytes = e.tx.pointee.kernel_bytes &+ UInt64(r)
         }
@@ -180,22 +178,27 @@ enum Lane {
 
     // MARK: leaving for good
 
-    /// Gives both directions back to the kernel, for `reason`, at once: what the peer has not read yet stays in the ring up
-    /// to E; what we have not read is sent again by the peer's kernel socket. Waits a bounded time for the latter.
+    /// Gives both directions back to the kernel, for `reason`, at once: what the peer has not read yet is
+    /// taken back; what we have not read is taken back by the peer, at its next call. With `foreign` a program that is not ours
+    /// will read on: the ring is left at once, and the call waits a bounded time for the peer.
     static func handBack(_ e: Endpoint, _ fd: Int32, _ reason: Reason, foreign: Bool) {
         e.pointee.flags |= UInt32(foreign ? SL_EP_FOREIGN | SL_EP_GIVEN_UP : SL_EP_GIVEN_UP)
         e.pointee.reason = reason.number
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
         let txLock = RobustLock(&e.tx.pointee.lock)
         txLock.acquire()
-        leaveRing(e, at: e.tx.pointee.offset)
+        leaveRing(e, fd)
         notifyAll(e)
         txLock.release()
         let rxLock = RobustLock(&e.rx.pointee.lock)
         rxLock.acquire()
         var mustWait = false
         if let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
-            mustWait = leaveReceive(e, d)
+            if foreign {
+                mustWait = leaveReceive(e, d)
+            } else {
+                _ = slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WANT))
+            }
             notifyAll(e)
         }
         rxLock.release()
@@ -205,14 +208,9 @@ enum Lane {
 
     /// Under the rx lock. True when the peer has bytes to take back.
     private static func leaveReceive(_ e: Endpoint, _ d: Direction) -> Bool {
-        while true {
-            let control = slc_acquire_u32(&d.pointee.rx_control)
-            if control == UInt32(SL_RX_SETTLED) && e.rx.pointee.phase & 1 == 1 { return false }
-            if slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_GONE)) { break }
-        }
+        _ = slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
         e.rx.pointee.flags |= UInt32(SL_HALF_GONE)
-        if e.rx.pointee.phase & 1 == 1 { e.rx.pointee.phase &+= 1 }
-        return slc_acquire_u64(&d.pointee.producer) != e.rx.pointee.offset && slc_acquire_u32(&d.pointee.phase) & 1 == 1
+        return slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_acquire_u64(&d.pointee.producer) != e.rx.pointee.offset
     }
 
     private static func awaitTakeBack(_ e: Endpoint) {

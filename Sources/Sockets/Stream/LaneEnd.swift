@@ -13,28 +13,29 @@ extension Lane {
         let txLock = RobustLock(&e.tx.pointee.lock)
         txLock.acquire()
         if let d = e.txDirection {
-            if slc_relaxed_u32(&d.pointee.rx_control) != UInt32(SL_RX_OPEN) { settle(e, fd) }
+            leaveRing(e, fd)
             finishTakeBack(e, fd)
-            leaveRing(e, at: e.tx.pointee.offset)
             slc_release_u32(&d.pointee.ended, 1)
-            notifyAll(e)
         }
         txLock.release()
         let rxLock = RobustLock(&e.rx.pointee.lock)
         rxLock.acquire()
         if let d = e.rxDirection {
-            slc_release_u32(&d.pointee.closed, 1)
-            _ = slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
             let unread = slc_acquire_u64(&d.pointee.producer) &- e.rx.pointee.offset
-            if e.rx.pointee.phase & 1 == 1 && unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 { resetOnClose(fd) }
-            notifyAll(e)
+            if e.rx.pointee.phase & 1 == 1 && unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
+                // The peer is told by the reset alone.
+                resetOnClose(fd)
+            } else if e.pointee.linger == 0 {
+                slc_release_u32(&d.pointee.closed, 1)
+                _ = slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
+            }
         }
         rxLock.release()
         detach(e)
     }
 
     /// Bytes taken back must be in the kernel before the FIN.
-    private static func finishTakeBack(_ e: Endpoint, _ fd: Int32) {
+    static func finishTakeBack(_ e: Endpoint, _ fd: Int32) {
         let end = slc_now_ns() &+ 1_000_000_000
         while !flush(e, fd) && slc_now_ns() < end {
             var p = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
@@ -92,24 +93,69 @@ extension Lane {
     }
 
     static func letGo(_ e: Endpoint) {
-        guard slc_sub_u32(&e.local.pointee.users, 1) == 1, e.local.pointee.unmapWhenIdle else { return }
+        guard slc_sub_u32(&e.local.pointee.users, 1) == 1 else { return }
+        if e.local.pointee.kept >= 0 { endKept(e) }
+        guard e.local.pointee.unmapWhenIdle else { return }
         process.lock.acquire()
-        if slc_relaxed_u32(&e.local.pointee.users) == 0 && e.local.pointee.unmapWhenIdle {
-            unmap(e)
-            if e.pointee.state == UInt32(SL_ENDPOINT_FREE) {}
-        }
+        if slc_relaxed_u32(&e.local.pointee.users) == 0 && e.local.pointee.unmapWhenIdle { unmap(e) }
         process.lock.release()
+    }
+
+    /// The last descriptor is being closed under a call that sleeps: true when the end is left to that call.
+    static func keep(_ e: Endpoint, _ fd: Int32) -> Bool {
+        guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), hold(e) else { return false }
+        process.lock.acquire()
+        let others = slc_relaxed_u32(&e.local.pointee.users) > 1
+        if others { e.local.pointee.kept = OwnDescriptor.duplicate(fd) }
+        process.lock.release()
+        let kept = others && e.local.pointee.kept >= 0
+        letGo(e)
+        return kept
+    }
+
+    private static func endKept(_ e: Endpoint) {
+        process.lock.acquire()
+        let fd = e.local.pointee.kept
+        e.local.pointee.kept = -1
+        process.lock.release()
+        guard fd >= 0 else { return }
+        endInOrder(e, fd)
+        OwnDescriptor.close(fd)
+        StackMemory.free(e)
+    }
+
+    /// The number by which a call that has slept may go on: its own if the table still says so, else the kept one; nil: the
+    /// number is somebody else's now.
+    @inline(__always) static func current(_ e: Endpoint, _ fd: Int32) -> Int32? {
+        if DescriptorTable.address(DescriptorTable.entry(fd)) == UInt(bitPattern: e) { return fd }
+        let kept = e.local.pointee.kept
+        return kept >= 0 ? kept : e.local.pointee.descriptor >= 0 ? e.local.pointee.descriptor : nil
     }
 
     /// The peer's end is gone without an orderly end. Bytes that we sent and it did not read: a reset, as the kernel would
     /// have sent. Under the rx lock; true when the connection counts as reset.
     static func survivorIsReset(_ e: Endpoint) -> Bool {
-        guard let d = e.txDirection, let r = e.rxDirection else { return false }
+        guard let d = e.txDirection, let r = e.rxDirection, e.tx.pointee.phase & 1 == 1,
+            (e.rx.pointee.flags | e.tx.pointee.flags) & UInt32(SL_HALF_SHUT) == 0
+        else { return false }
         if slc_acquire_u32(&r.pointee.ended) != 0 || slc_acquire_u32(&d.pointee.closed) != 0 { return false }
         let sent = slc_acquire_u64(&d.pointee.producer)
         guard sent != slc_acquire_u64(&d.pointee.consumer) else { return false }
         markReset(e)
         return true
+    }
+
+    /// Wakes the calls of this process that sleep on the connection.
+    static func wakeOwn(_ e: Endpoint) {
+        guard let tx = e.txDirection, let rx = e.rxDirection, let pair = e.local.pointee.pair else { return }
+        var bits = slc_relaxed_u64(&tx.pointee.space_waiters) | slc_relaxed_u64(&rx.pointee.data_waiters)
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard let w = UnsafeMutablePointer<Waiter>(bitPattern: pair.pointee.waiters[i]), w.pointee.bell >= 0 else { continue }
+            var one: UInt64 = 1
+            _ = slc_write(w.pointee.bell, &one, 8)
+        }
     }
 
     static func markReset(_ e: Endpoint) {

@@ -38,9 +38,12 @@ extension Lane {
             turns += 1
             if e.rx.pointee.phase & 1 == 1 {
                 guard let n = reader.available() else { return damaged(e, fd) }
-                if n > 0 {
+                if n > 0 && !reader.isClaimed {
+                    let before = target
                     let r = take(e, reader, Int(n), &target, flags)
-                    return flags.peek ? peekOn(e, fd, reader, &target, flags, r) : r
+                    if r > 0 { return flags.peek ? peekOn(e, fd, reader, &target, flags, r) : r }
+                    if r == 0 { return 0 }
+                    target = before
                 }
                 let phase = slc_acquire_u32(&reader.direction.pointee.phase)
                 if phase != e.rx.pointee.phase {
@@ -49,6 +52,7 @@ extension Lane {
                         guard let again = reader.available(), again > 0 else { return damaged(e, fd) }
                         continue
                     }
+                    reader.jump()
                     advance(e, reader.direction)
                     continue
                 }
@@ -100,25 +104,25 @@ extension Lane {
         var skip: UInt64 = 0
         while n > 0 {
             let (p, k) = target.next(n)
-            guard k > 0, let p else { break }
-            if !flags.discard { reader.read(p, k, skip: skip) }
+            guard k > 0 else { break }
+            if !flags.discard, let p { reader.read(p, k, skip: skip) }
             skip &+= UInt64(k)
             target.advance(k)
             n -= k
         }
-        if !flags.peek { consumed(e, reader, result) }
+        if !flags.peek && result > 0 && !consumed(e, reader, result) { return -1 }
         return result
     }
 
     @inline(__always)
-    static func consumed(_ e: Endpoint, _ reader: RingReader, _ n: Int) {
-        reader.consume(UInt64(n))
+    static func consumed(_ e: Endpoint, _ reader: RingReader, _ n: Int) -> Bool {
+        guard reader.consume(UInt64(n)) else { return false }
         e.pointee.counters.rx_packets &+= 1
         e.pointee.counters.rx_ring_bytes &+= UInt64(n)
-        slc_fence()
         let mask = slc_relaxed_u64(&reader.direction.pointee.space_waiters)
         if mask != 0 { spaceFreed(e, reader, mask) }
         if process.settings.chaos != 0 { chaosReceive(e) }
+        return true
     }
 
     /// A sender that waits for space is woken when a third of the ring is free.
@@ -138,7 +142,10 @@ extension Lane {
         let r = slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
         if r == -Int(EAGAIN) { return e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
         // What was published before the end is in the ring by now.
-        if let n = reader.available(), n > 0 { return nil }
+        if let n = reader.available(), n > 0 {
+            if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase { reader.unclaim() }
+            return nil
+        }
         if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
         if r == 0 {
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
@@ -177,11 +184,40 @@ extension Lane {
                 e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
             }
         } else if r == 0 && target.left > 0 {
+            if let n = restOfTakeBack(e, &target, flags) { return n }
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
             let pending = takeError(e)
             if pending != 0 { return -Int(pending) }
         }
         return r
+    }
+
+    /// The stream has ended in the kernel before all that was taken back came: the sender was killed in between. The rest
+    /// still lies in the ring. Nil: nothing is missing.
+    private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
+        guard let reader = e.reader, e.rx.pointee.phase & 1 == 0, e.rx.pointee.phase > 0 else { return nil }
+        let d = reader.direction
+        let end = slc_relaxed_u64(&d.pointee.ring_end)
+        let producer = slc_acquire_u64(&d.pointee.producer)
+        let came = e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)
+        let taken = producer &- end
+        guard taken <= reader.bytes, came < taken, slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase else { return nil }
+        let save = e.rx.pointee.offset
+        e.rx.pointee.offset = end &+ came
+        let n = min(Int(taken &- came), target.left)
+        var left = n
+        var skip: UInt64 = 0
+        while left > 0 {
+            let (p, k) = target.next(left)
+            guard k > 0, let p else { break }
+            reader.read(p, k, skip: skip)
+            skip &+= UInt64(k)
+            target.advance(k)
+            left -= k
+        }
+        e.rx.pointee.offset = save
+        if !flags.peek { e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(n) }
+        return n
     }
 
     /// Chaos mode: the receiver asks for the lane to close at random reads.
@@ -193,36 +229,73 @@ extension Lane {
 
 /// recv, recvfrom, recvmsg, read, readv on a tracked stream. Result or -errno.
 func streamReceive(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
+    let r = Lane.receiveNow(e, fd, &target, flags)
+    let simple = flags.raw & 0x102 == 0 && e.pointee.rx_lowat <= 1
+    if r > 0 && (simple || flags.peek || target.left == 0) { return r }
+    if r == useKernel { return r }
+    return receiveSlowly(e, fd, &target, flags, r)
+}
+
+/// The first look did not settle it: ends, errors, MSG_WAITALL, waiting.
+@inline(never)
+private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ first: Int) -> Int {
+    var call = ReceiveCall(e, fd, flags, target.total)
+    let r = call.run(&target, first)
+    if call.isHeld { Lane.letGo(e) }
+    return r
+}
+
+private struct ReceiveCall {
+    let e: Endpoint
+    var fd: Int32
+    let flags: ReceiveFlags
     let interrupts = Interrupts()
-    let dontWait = flags.dontWait || e.isNonBlocking
-    var wait: Wait? = nil
-    var goal = 1
-    if flags.waitAll && !flags.peek { goal = target.total }
-    if e.pointee.rx_lowat > 1 { goal = max(goal, min(Int(e.pointee.rx_lowat), target.total)) }
-    while true {
-        let r = Lane.receiveNow(e, fd, &target, flags)
-        if r == useKernel { return target.done > 0 ? target.done : useKernel }
-        if flags.peek && r > 0 { return r }
-        if r > 0 && target.done >= goal { return target.done }
-        if r == 0 || r < 0 && r != -Int(EAGAIN) {
-            if target.total == 0 { return 0 }
-            if target.done > 0 {
-                // The error is told by the next call.
-                if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
-                return target.done
+    let goal: Int
+    var isHeld = false
+
+    init(_ e: Endpoint, _ fd: Int32, _ flags: ReceiveFlags, _ total: Int) {
+        self.e = e
+        self.fd = fd
+        self.flags = flags
+        let low = min(Int(e.pointee.rx_lowat), total)
+        goal = flags.waitAll && !flags.peek ? total : max(1, low)
+    }
+
+    mutating func run(_ target: inout UserBytes, _ first: Int) -> Int {
+        let dontWait = flags.dontWait || e.isNonBlocking
+        var wait: Wait? = nil
+        var r = first
+        while true {
+            if r == useKernel { return target.done > 0 ? target.done : useKernel }
+            if flags.peek && r > 0 || r > 0 && target.done >= goal { return target.done }
+            if r == 0 || r < 0 && r != -Int(EAGAIN) { return ended(target, r) }
+            if r < 0 {
+                if dontWait { return target.done > 0 ? target.done : -Int(EAGAIN) }
+                if wait == nil {
+                    isHeld = Lane.hold(e)
+                    if !isHeld { return target.done > 0 ? target.done : useKernel }
+                    wait = Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
+                }
+                let outcome = wait.unsafelyUnwrapped(e, fd)
+                guard let now = Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
+                fd = now
+                Lane.service(e, fd)
+                switch outcome {
+                case .ready: break
+                case .readyByKernel: e.rx.pointee.kernel_look = 0
+                case .timedOut: return target.done > 0 ? target.done : -Int(EAGAIN)
+                case .interrupted: return target.done > 0 ? target.done : -Int(EINTR)
+                }
             }
-            return r
+            r = Lane.receiveNow(e, fd, &target, flags)
         }
-        if r > 0 { continue }
-        if dontWait { return target.done > 0 ? target.done : -Int(EAGAIN) }
+    }
+
+    private func ended(_ target: UserBytes, _ r: Int) -> Int {
         if target.total == 0 { return 0 }
-        if wait == nil { wait = Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts) }
-        let outcome = wait.unsafelyUnwrapped(e, fd)
-        Lane.service(e, fd)
-        switch outcome {
-        case .ready: if e.rx.pointee.phase & 1 == 1 { e.rx.pointee.kernel_look = 0 }
-        case .timedOut: return target.done > 0 ? target.done : -Int(EAGAIN)
-        case .interrupted: return target.done > 0 ? target.done : -Int(EINTR)
-        }
+        guard target.done > 0 else { return r }
+        // The error is told by the next call.
+        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+        return target.done
     }
 }

@@ -43,11 +43,12 @@ extension Lane {
     private static func put(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter, _ source: inout UserBytes) -> Int {
         let wanted = source.left
         guard wanted > 0 else { return 0 }
-        guard var room = writer.room(UInt64(wanted)) else { return damaged(e, fd) }
+        guard var room = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
         if room < UInt64(wanted) || peerMayBeGone(e) {
+            e.tx.pointee.kernel_look = slc_tsc()
             if let r = peerIsGone(e, fd) { return r }
             if e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
-            guard let now = writer.room(UInt64(wanted)) else { return damaged(e, fd) }
+            guard let now = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
             room = now
         }
         if room == 0 { return -Int(EAGAIN) }
@@ -76,7 +77,14 @@ extension Lane {
         let mask = slc_relaxed_u64(&writer.direction.pointee.data_waiters)
         if mask != 0 { notify(e, mask, writer.direction) }
         if slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) { settle(e, fd) }
-        if process.settings.chaos != 0 && process.nextRandom() % 32 == 0 { leaveRing(e, at: e.tx.pointee.offset) }
+        if process.settings.chaos != 0 && process.nextRandom() % 32 == 0 { leaveRing(e, fd) }
+    }
+
+    /// The reader's offset cannot be: either a holder of this half died between claiming and leaving, or it is damage.
+    @inline(never) private static func lostPlace(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter) -> Int {
+        guard slc_acquire_u64(&writer.direction.pointee.consumer) & ringClaim != 0 else { return damaged(e, fd) }
+        leaveRing(e, fd)
+        return -Int(EAGAIN)
     }
 
     /// Nothing has been heard of the peer for 20 us: neither bytes nor progress.
@@ -97,7 +105,7 @@ extension Lane {
         var zero = timespec()
         _ = withUnsafeMutablePointer(to: &p) { slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil) }
         if p.0.revents & Int16(POLLERR | POLLHUP) != 0 {
-            leaveRing(e, at: e.tx.pointee.offset)
+            leaveRing(e, fd)
             return nil
         }
         let finSeen = p.0.revents & 0x2000 != 0
@@ -115,12 +123,14 @@ extension Lane {
             let error = takeError(e)
             return error != 0 ? -Int(error) : brokenPipe
         }
-        leaveRing(e, at: e.tx.pointee.offset)
+        leaveRing(e, fd)
         return nil
     }
 
     /// A non-blocking real send. The program's flags stay, so that SIGPIPE comes as it should.
     private static func kernelSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
+        let pending = takeError(e)
+        if pending != 0 { return -Int(pending) }
         var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
             iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
         )
@@ -142,26 +152,47 @@ extension Lane {
 
 /// send, sendto, sendmsg, write, writev on a tracked stream. Result or -errno; raises SIGPIPE with -EPIPE as send(2) says.
 func streamSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
+    let r = Lane.sendNow(e, fd, &source, flags)
+    if r >= 0 && source.left == 0 { return source.done }
+    if r == useKernel { return r }
+    return sendSlowly(e, fd, &source, flags, r)
+}
+
+/// The first try did not take all: ends, errors, waiting for space.
+@inline(never)
+private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes, _ flags: Int32, _ result: Int) -> Int {
     let interrupts = Interrupts()
     let dontWait = flags & 0x40 != 0 || e.isNonBlocking
     var wait: Wait? = nil
+    var fd = first
+    var r = result
+    defer { if wait != nil { Lane.letGo(e) } }
     while true {
-        let r = Lane.sendNow(e, fd, &source, flags)
         if r == useKernel { return source.done > 0 ? source.done : useKernel }
         if r >= 0 && source.left == 0 { return source.done }
-        if r > 0 { continue }
-        if r == 0 || r != -Int(EAGAIN) {
+        if r == 0 || r < 0 && r != -Int(EAGAIN) {
             if source.done > 0 { return source.done }
             guard r == brokenPipe else { return r }
             if flags & 0x4000 == 0 { _ = slc_raise(SIGPIPE) }
             return -Int(EPIPE)
         }
-        if dontWait { return source.done > 0 ? source.done : -Int(EAGAIN) }
-        if wait == nil { wait = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts) }
-        switch wait.unsafelyUnwrapped(e, fd) {
-        case .ready: break
-        case .timedOut: return source.done > 0 ? source.done : -Int(EAGAIN)
-        case .interrupted: return source.done > 0 ? source.done : -Int(EINTR)
+        if r < 0 {
+            if dontWait {
+                if source.done == 0 { EpollSet.wantsSpace(e) }
+                return source.done > 0 ? source.done : -Int(EAGAIN)
+            }
+            if wait == nil {
+                guard Lane.hold(e) else { return source.done > 0 ? source.done : useKernel }
+                wait = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)
+            }
+            switch wait.unsafelyUnwrapped(e, fd) {
+            case .ready, .readyByKernel: break
+            case .timedOut: return source.done > 0 ? source.done : -Int(EAGAIN)
+            case .interrupted: return source.done > 0 ? source.done : -Int(EINTR)
+            }
+            guard let now = Lane.current(e, fd) else { return source.done > 0 ? source.done : -Int(EBADF) }
+            fd = now
         }
+        r = Lane.sendNow(e, fd, &source, flags)
     }
 }

@@ -22,8 +22,11 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
             continue
         }
         if r != -Int(EAGAIN) || e.isNonBlocking { return failed(done, r) }
-        switch Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd) {
-        case .ready: break
+        guard Lane.hold(e) else { continue }
+        let outcome = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
+        Lane.letGo(e)
+        switch outcome {
+        case .ready, .readyByKernel: break
         case .timedOut: return done > 0 ? done : -Int(EAGAIN)
         case .interrupted: return done > 0 ? done : -Int(EINTR)
         }

@@ -38,42 +38,33 @@ extension Waiter {
     static func make(isSet: Bool) -> UnsafeMutablePointer<Waiter>? {
         process.lock.acquire()
         defer { process.lock.release() }
+        while let f = freeWaiters {
+            freeWaiters = f.pointee.nextFree
+            // Peers know its bell by its number already.
+            guard f.pointee.owner == process.nonce else { continue }
+            f.pointee.isSet = isSet
+            silence(f)
+            return f
+        }
         let bell = OwnDescriptor.adopt(slc_eventfd(0, 0o2000000 | 0o4000))
         guard bell >= 0 else { return nil }
-        let w: UnsafeMutablePointer<Waiter>
-        if let f = freeWaiters {
-            freeWaiters = f.pointee.nextFree
-            w = f
-        } else {
-            guard let m = process.pool.take(MemoryLayout<Waiter>.stride) else {
-                OwnDescriptor.close(bell)
-                return nil
-            }
-            w = m.assumingMemoryBound(to: Waiter.self)
+        guard let m = process.pool.take(MemoryLayout<Waiter>.stride) else {
+            OwnDescriptor.close(bell)
+            return nil
         }
+        let w = m.assumingMemoryBound(to: Waiter.self)
         w.initialize(to: Waiter(bell: bell, isSet: isSet, number: slc_tsc() & 0xffff_ffff, owner: process.nonce))
         return w
     }
 
-    /// Leaves all pairs and closes its bell.
+    /// Kept for the next one, with its bell and its numbers: a peer could not tell a new bell under an old number.
     static func retire(_ w: UnsafeMutablePointer<Waiter>) {
         process.lock.acquire()
-        defer { process.lock.release() }
-        guard w.pointee.owner == process.nonce else { return }
-        var p = process.pairs
-        while let pair = p {
-            var i = 0
-            while i < 64 {
-                if pair.pointee.waiters[i] == UInt(bitPattern: w) { pair.pointee.waiters[i] = 0 }
-                i += 1
-            }
-            p = pair.pointee.next
+        if w.pointee.owner == process.nonce {
+            w.pointee.nextFree = freeWaiters
+            freeWaiters = w
         }
-        OwnDescriptor.close(w.pointee.bell)
-        w.pointee.bell = -1
-        w.pointee.owner = 0
-        w.pointee.nextFree = freeWaiters
-        freeWaiters = w
+        process.lock.release()
     }
 
     private static func threadExits(_ p: UnsafeMutableRawPointer?) {

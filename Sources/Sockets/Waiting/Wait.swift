@@ -4,7 +4,8 @@ import Counters
 import SharedMemory
 import Stacks
 
-enum WaitOutcome { case ready, timedOut, interrupted }
+/// `readyByKernel`: the kernel socket itself has news.
+enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted }
 
 /// One blocking call's wait on one accelerated socket.
 struct Wait {
@@ -20,15 +21,9 @@ struct Wait {
         self.interrupts = interrupts
     }
 
-    /// Returns when it is worth to look again. Blocks; holds no lock; a cancellation point while it sleeps.
-    func callAsFunction(_ e: Endpoint, _ fd: Int32) -> WaitOutcome {
-        if slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), Lane.hold(e) {
-            let outcome = onLane(e, fd)
-            Lane.letGo(e)
-            return outcome
-        }
-        return inKernel(e, fd, withBell: nil)
-    }
+    /// Returns when it is worth to look again. Blocks; holds no lock; a cancellation point while it sleeps. The caller
+    /// holds the lane (`Lane.hold`).
+    func callAsFunction(_ e: Endpoint, _ fd: Int32) -> WaitOutcome { onLane(e, fd) }
 
     // MARK: on the lane
 
@@ -65,6 +60,7 @@ struct Wait {
         if slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) && slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 1 { return true }
         switch target {
         case .data:
+            if e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return false }
             return slc_acquire_u64(&rx.pointee.producer) != slc_relaxed_u64(&e.rx.pointee.offset)
                 || slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase)
         case .space:
@@ -88,13 +84,9 @@ struct Wait {
                 if slc_tsc() &- began > budget { return false }
                 if interrupts.happened(hasTimeout: deadline != 0) { return false }
                 if deadline != 0 && turns & 0xffff == 0 && slc_now_ns() > deadline { return false }
-                // A killed peer rings no bell and writes no word.
-                if turns & 0x3fff == 0 { return kernelHasNews(e) }
             }
         }
     }
-
-    private func kernelHasNews(_ e: Endpoint) -> Bool { false }
 
     private func sleep(_ e: Endpoint, _ fd: Int32, _ rx: Direction, _ tx: Direction) -> WaitOutcome {
         guard let w = Waiter.ofThread(), let pair = e.local.pointee.pair, let region = e.region,
@@ -166,7 +158,7 @@ struct Wait {
                 process.lock.release()
             }
         }
-        return .ready
+        return fds.0.revents != 0 ? .readyByKernel : .ready
     }
 
     var POLLRDHUP_FLAG: Int32 { 0x2000 }

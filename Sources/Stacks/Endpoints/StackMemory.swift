@@ -129,6 +129,9 @@ public struct Local {
     /// Calls that sleep with the lane's memory in use; the mapping goes with the last of them.
     public var users: UInt32 = 0
     public var unmapWhenIdle = false
+    /// The program closed its last descriptor while a call sleeps on it: as the kernel keeps the file until that call
+    /// returns, we keep it under this number, and end in order then.
+    public var kept: Int32 = -1
     /// 1 while a thread works on the meeting.
     public var meetingBusy: UInt32 = 0
     public var meeting = Meeting()
