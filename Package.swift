@@ -6,11 +6,12 @@ let root = Context.packageDirectory
 /// The core is written in the Embedded subset. The trait `Embedded` builds the preload library that way; without it the
 /// same sources are full Swift, for tests and tools.
 let core: [SwiftSetting] = [
-    // Functions in sections of their own: the linker then drops derived hashing, which wants arc4random_buf (glibc 2.36).
     // Not enableExperimentalFeature: SwiftPM 6.3 gives that to the linker of tests and tools too, whatever the trait.
     .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
     .enableUpcomingFeature("MemberImportVisibility"),
-    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections"]),
+    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked"]),
+    // Functions in sections of their own: the linker then drops derived hashing, which wants arc4random_buf (glibc 2.36).
+    .unsafeFlags(["-Xfrontend", "-function-sections"]),
 ]
 let c: [CSetting] = [
     .define("_GNU_SOURCE"), .unsafeFlags(["-fvisibility=hidden", "-ftls-model=initial-exec", "-O2", "-Wall", "-Wextra"]),
