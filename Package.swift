@@ -10,6 +10,8 @@ let core: [SwiftSetting] = [
     .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
     .enableUpcomingFeature("MemberImportVisibility"),
     .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked"]),
+    // Functions in sections of their own: the linker then drops derived hashing, which wants arc4random_buf (glibc 2.36).
+    .unsafeFlags(["-Xfrontend", "-function-sections"]),
 ]
 let c: [CSetting] = [
     .define("_GNU_SOURCE"), .unsafeFlags(["-fvisibility=hidden", "-ftls-model=initial-exec", "-O2", "-Wall", "-Wextra"]),
@@ -41,7 +43,7 @@ let package = Package(
                     "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map", 
                     "-Xlinker", "-zrelro", "-Xlinker", "-znodelete",
                     // The default linker keeps undefined symbols of sections that it drops (arc4random_buf, glibc 2.36).
-                    "-use-ld=lld", "-Xlinker", "--undefined-version",
+                    "-use-ld=lld", "-Xlinker", "--undefined-version", "-Xlinker", "--gc-sections",
                 ]),
                 .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
             ]),

@@ -210,3 +210,23 @@ long slc_is_sealed_memory(int fd, uint64_t bytes) {
     if (slc_syscall3(SYS_fstat, fd, SLC_P(&st), 0) < 0 || (uint64_t)st.st_size != bytes) return 0;
     return 1;
 }
+
+long slc_peer_pid(int fd) {
+    struct ucred c;
+    uint32_t n = sizeof c;
+    long r = slc_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n);
+    return r < 0 ? r : c.pid;
+}
+
+long slc_foreign_descriptor(int pid, int number) {
+    long p = slc_syscall3(434 /* pidfd_open */, pid, 0, 0);
+    if (p < 0) return p;
+    long r = slc_syscall3(438 /* pidfd_getfd */, p, number, 0);
+    slc_close((int)p);
+    return r;
+}
+
+uint64_t slc_inode(int fd) {
+    struct stat st;
+    return slc_syscall3(SYS_fstat, fd, SLC_P(&st), 0) < 0 ? 0 : st.st_ino;
+}

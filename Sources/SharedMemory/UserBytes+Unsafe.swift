@@ -8,17 +8,24 @@ public struct UserBytes {
     private var offset = 0
     public private(set) var done = 0
     public let total: Int
+    /// A length beyond what ssize_t can say (readv(2): EINVAL).
+    public let isInvalid: Bool
 
     public init(_ parts: UnsafePointer<iovec>, _ count: Int) {
         self.parts = parts
         self.count = count
         var n = 0
         var i = 0
+        var bad = false
         while i < count {
-            n = n &+ Int(parts[i].iov_len)
+            let k = Int(parts[i].iov_len)
+            bad = bad || k < 0
+            n = n &+ (k < 0 ? 0 : k)
+            bad = bad || n < 0
             i += 1
         }
         total = n
+        isInvalid = bad
     }
 
     @inline(__always) public var left: Int { total &- done }

@@ -109,7 +109,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         process.lock.acquire()
         DescriptorTable.set(fd, 0)
         process.lock.release()
-        EpollSet.closed(entry)
+        EpollSet.closed(entry, fd)
     default:
         // One of our own descriptors was closed and its number used again, behind our back.
         process.lock.acquire()

@@ -155,6 +155,12 @@ SLC_HIDDEN long slc_epoll_member_inode(int fd, uint64_t *inode);
 SLC_HIDDEN long slc_own_name(char *target);
 /// 1 when `fd` is a tmpfs file of exactly this size, sealed against shrinking, growing and further seals.
 SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
+/// SO_PEERCRED: process id of the other end, in our namespace.
+SLC_HIDDEN long slc_peer_pid(int fd);
+/// A duplicate of another process's descriptor (pidfd_getfd(2): what ptrace access allows).
+SLC_HIDDEN long slc_foreign_descriptor(int pid, int number);
+/// The inode of a descriptor, 0 on failure.
+SLC_HIDDEN uint64_t slc_inode(int fd);
 /// SO_PEERCRED: user id of the other end, as it was at connect or listen.
 SLC_HIDDEN long slc_peer_uid(int fd, uint32_t *uid);
 

@@ -156,7 +156,7 @@ typedef struct sl_waiter {
 _Static_assert(sizeof(sl_waiter) == 128, "sl_waiter");
 
 /// Control word of the receiving side, changed by compare-exchange from both.
-enum { SL_RX_CLOSED = 0, SL_RX_OPEN = 1, SL_RX_WANT = 2, SL_RX_GONE = 3, SL_RX_SETTLED = 4 };
+enum { SL_RX_CLOSED = 0, SL_RX_OPEN = 1, SL_RX_WANT = 2, SL_RX_GONE = 3, SL_RX_SETTLED = 4, SL_RX_TAKING = 5 };
 
 /// One direction of a slot. Phases: 0 kernel, 1 ring, 2 kernel, ... A sender enters an odd phase only when the receiver
 /// has reached the even one before it; an even one at any time. So K and E each stand still until they are used.
@@ -185,7 +185,9 @@ typedef struct sl_direction {
     uint64_t reserved2[6];
     uint64_t space_waiters; ///< bit per waiter of the sending side that wants to know of space
     uint64_t rung_at;        ///< time stamp counter of the sender's last ring: how long a spin would have lasted
-    uint64_t reserved3[6];
+    uint32_t sender_descriptor; ///< the sender's number of the socket, +1: for taking back in its place
+    uint32_t reserved3;
+    uint64_t reserved4[5];
 } sl_direction;
 _Static_assert(offsetof(sl_direction, consumer) == 64, "sl_direction.consumer");
 _Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_waiters");

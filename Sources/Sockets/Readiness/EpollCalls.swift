@@ -17,7 +17,7 @@ public func epollCtl(_ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target:
     case 2:
         let r = slc_epoll_ctl(fd, operation, target, event)
         if r == 0 && operation == EPOLL_CTL_ADD {
-            EpollSet.of(targetEntry).pointee.isWatched = true
+            set.pointee.hasInner = true
             EpollSet.watchedFromOutside(targetEntry)
         }
         return r
@@ -51,7 +51,8 @@ private func addMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, 
 
 private func modifyMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?) -> Int {
     guard let m = set.find(target, e), let event else { return slc_epoll_ctl(fd, EPOLL_CTL_MOD, target, event) }
-    if m.pointee.watch == nil || event.pointee.events & (1 << 28) != 0 || m.pointee.isExclusive {
+    if m.pointee.isExclusive || event.pointee.events & (1 << 28) != 0 { return -Int(EINVAL) }
+    if m.pointee.watch == nil {
         let r = slc_epoll_ctl(fd, EPOLL_CTL_MOD, target, event)
         if r == 0 {
             m.pointee.events = event.pointee.events
@@ -72,13 +73,16 @@ private func modifyMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoin
 public func epollWait(_ fd: Int32, _ entry: UInt64, _ events: UnsafeMutablePointer<epoll_event>?, _ max: Int32, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int {
     let set = EpollSet.of(entry)
     set.pointee.fd = fd
-    guard let events, max > 0, set.pointee.waiter != nil else {
-        let r = sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask)
-        guard r > 0, set.pointee.waiter != nil, let events else { return r }
+    guard let events, max > 0 else { return sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
+    if set.pointee.waiter == nil && !set.pointee.hasInner {
+        set.fallAsleep()
+        let slept = set.pointee.waiter == nil
+        let r = slept ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0
+        _ = set.wakeUp()
+        guard set.pointee.waiter != nil, r > 0 || !slept else { return r }
         // A lane was opened while we slept.
         let kept = set.sortOut(events, 0, r)
         if kept > 0 { return kept }
-        return EpollCall(set, fd, events, Int(max), timeoutNs, mask).run()
     }
     return EpollCall(set, fd, events, Int(max), timeoutNs, mask).run()
 }
@@ -108,7 +112,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             if let w = pointee.waiter { Waiter.silence(w) }
         } else if let m = Tags.member(data), m.pointee.set == self {
             m.pointee.kernelNews = true
-            enqueue(m, isNew: true)
+            enqueue(m, isNew: false)
         }
         pointee.lock.release()
     }
@@ -126,7 +130,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
                 bits &= bits &- 1
                 var m = w.pointee.members[slot]
                 while let member = m {
-                    enqueue(member, isNew: true)
+                    enqueue(member, isNew: false)
                     m = member.pointee.nextOfSlot
                 }
             }
@@ -148,11 +152,15 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         var turns = pointee.readyCount
         while turns > 0 && n < room, let m = popReady() {
             turns -= 1
-            guard let events = m.news() else { continue }
+            if pointee.isShared && !isRegistered(m) {
+                remove(m)
+                continue
+            }
+            guard let events = m.look() else { continue }
             out[n].events = events
             out[n].data.u64 = m.pointee.data
             n += 1
-            m.pointee.isNew = false
+            m.reported(events)
             if m.pointee.isOneShot {
                 m.pointee.isDisarmed = true
             } else if !m.pointee.isEdge {
@@ -164,14 +172,16 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
 }
 
 extension UnsafeMutablePointer where Pointee == Member {
-    /// What is to be reported now; nil: nothing. Arms the wait for space where that is asked for.
-    func news() -> UInt32? {
+    /// What is to be reported now; nil: nothing. Arms the wait for space where that is asked for. Under the set's lock.
+    func look() -> UInt32? {
         let e = pointee.endpoint
         guard !pointee.isDisarmed, let rx = e.rxDirection else { return nil }
         Lane.service(e, pointee.fd)
         let producer = slc_relaxed_u64(&rx.pointee.producer)
         var kernel: UInt32 = 0
-        if pointee.kernelNews || Readiness.kernelCarries(e) {
+        let carries = Readiness.kernelCarries(e)
+        let hadNews = pointee.kernelNews
+        if hadNews || carries {
             kernel = Readiness.kernel(pointee.fd)
             pointee.kernelNews = kernel & (Readiness.IN | Readiness.RDHUP | Readiness.HUP | Readiness.ERR | Readiness.PRI) != 0
         }
@@ -179,16 +189,37 @@ extension UnsafeMutablePointer where Pointee == Member {
         let interest = pointee.events & 0x0fff_ffff | Readiness.ERR | Readiness.HUP
         if interest & Readiness.OUT != 0 && all & Readiness.OUT == 0 { armSpace() }
         let events = all & interest
-        guard events != 0 else { return nil }
-        if pointee.isEdge && !pointee.isNew { return nil }
-        pointee.seenProducer = producer
-        return events
+        if pointee.isEdge && !isNews(events, producer, hadNews && carries) {
+            pointee.seenEvents &= events
+            return nil
+        }
+        return events != 0 ? events : nil
+    }
+
+    /// Edge-triggered: did more bytes come, an end, or room where there was none?
+    private func isNews(_ events: UInt32, _ producer: UInt64, _ byKernel: Bool) -> Bool {
+        if pointee.isNew || byKernel { return true }
+        if events & Readiness.IN != 0 && producer != pointee.seenProducer { return true }
+        return events & ~pointee.seenEvents != 0
+    }
+
+    func reported(_ events: UInt32) {
+        pointee.isNew = false
+        pointee.seenEvents = events
+        if let rx = pointee.endpoint.rxDirection { pointee.seenProducer = slc_relaxed_u64(&rx.pointee.producer) }
     }
 
     /// The peer tells this set when a third of the ring is free.
     func armSpace() {
         guard let w = pointee.watch, let tx = pointee.endpoint.txDirection else { return }
+        if pointee.endpoint.tx.pointee.phase & 1 == 0 {
+            var event = epoll_event()
+            event.events = Set.lanedEvents | Readiness.OUT
+            event.data.u64 = pointee.tag
+            _ = slc_epoll_ctl(pointee.set.pointee.fd, EPOLL_CTL_MOD, pointee.fd, &event)
+            return
+        }
         _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
-        if Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { pointee.set.enqueue(self, isNew: true) }
+        if Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { pointee.set.enqueue(self, isNew: false) }
     }
 }

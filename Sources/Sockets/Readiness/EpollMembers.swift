@@ -106,7 +106,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     // MARK: lanes
 
     /// Events by which the kernel set watches a member on a lane: changes only.
-    static var lanedEvents: UInt32 { Readiness.IN | Readiness.OUT | Readiness.RDHUP | Readiness.PRI | 1 << 31 }
+    static var lanedEvents: UInt32 { Readiness.IN | Readiness.RDHUP | Readiness.PRI | 1 << 31 }
 
     /// The member's endpoint has a lane: our tag in the kernel's set, our bit among the data waiters, our bell in the set.
     func takeOver(_ m: UnsafeMutablePointer<Member>, isRegistered: Bool) {
@@ -133,7 +133,17 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         watch.pointee.members[Int(e.pointee.slot & 63)] = m
         pointee.laned += 1
         if let d = e.rxDirection { _ = slc_or_u64(sl_data_waiters(d), 1 << UInt64(watch.pointee.index)) }
+        slc_fence()
         if pointee.sleepers > 0 || pointee.isWatched { announceOne(watch) }
+    }
+
+    /// Is the member still in the kernel's set? Another process that has the set since a fork may have taken it out.
+    func isRegistered(_ m: UnsafeMutablePointer<Member>) -> Bool {
+        var event = epoll_event()
+        event.data.u64 = m.pointee.tag
+        guard slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, m.pointee.fd, &event) == 0 else { return true }
+        _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, m.pointee.fd, &event)
+        return false
     }
 
     private func ensureBell() -> Bool {
@@ -201,6 +211,24 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             _ = Sleeper.awake(sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index), number: waiter.pointee.number)
             p = w.pointee.next
         }
+    }
+
+    /// Silences the bell unless something is ready; under the set's lock.
+    func tellTruth() {
+        guard let w = pointee.waiter else { return }
+        Waiter.silence(w)
+        announce()
+        takeBits()
+        var turns = pointee.readyCount
+        var ready = false
+        while turns > 0, let m = popReady() {
+            turns -= 1
+            if m.look() != nil {
+                ready = true
+                enqueue(m, isNew: m.pointee.isNew)
+            }
+        }
+        if ready || hasBits() { ringOwn() }
     }
 
     /// Wakes our own sleepers, after a change by another thread.

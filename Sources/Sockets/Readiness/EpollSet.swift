@@ -28,8 +28,10 @@ struct Member {
     var tag: UInt64 = 0
     var watch: UnsafeMutablePointer<Watch>? = nil
     var isQueued = false
-    /// Edge-triggered: something came since the last report.
+    /// Edge-triggered: to be reported whatever was reported before (added, changed).
     var isNew = false
+    /// What the last look saw.
+    var seenEvents: UInt32 = 0
     var kernelNews = false
     var isDisarmed = false
     var seenProducer: UInt64 = 0
@@ -53,9 +55,20 @@ struct EpollSet {
     var descriptors: Int32 = 1
     /// Members on a lane. 0: every call is the kernel's.
     var laned: Int32 = 0
-    var sleepers: Int32 = 0
+    /// Calls that sleep in the kernel's set; atomic.
+    var sleepers: UInt32 = 0
     /// It is a member of another set, or polled: the bell must ring though nobody sleeps in it.
     var isWatched = false
+    /// It has other sets as members.
+    var hasInner = false
+    /// Kernel events come first at every other look.
+    var kernelFirst = false
+    /// Looks that were full with rings' news since the kernel was asked.
+    var fullLooks: UInt32 = 0
+    /// Another process has the kernel's set too, since a fork, and may change it.
+    var isShared = false
+    /// The set was closed while calls slept in it: its number for them.
+    var kept: Int32 = -1
     var isInherited = false
     var waiter: UnsafeMutablePointer<Waiter>? = nil
     var watches: UnsafeMutablePointer<Watch>? = nil
@@ -73,6 +86,12 @@ struct EpollSet {
 }
 
 typealias Set = UnsafeMutablePointer<EpollSet>
+
+extension UnsafeMutablePointer where Pointee == EpollSet {
+    @inline(__always) func fallAsleep() { _ = withUnsafeMutablePointer(to: &pointee.sleepers) { slc_add_u32($0, 1) } }
+    /// How many sleep still.
+    @inline(__always) func wakeUp() -> UInt32 { withUnsafeMutablePointer(to: &pointee.sleepers) { slc_sub_u32($0, 1) } &- 1 }
+}
 
 @c(sluice_made_epoll) public func madeEpoll(_ fd: Int32) {
     process.start()
@@ -109,7 +128,7 @@ extension EpollSet {
     }
 
     /// A descriptor of the set is being closed.
-    static func closed(_ entry: UInt64) {
+    static func closed(_ entry: UInt64, _ fd: Int32) {
         let set = of(entry)
         process.lock.acquire()
         set.pointee.descriptors -= 1
@@ -117,6 +136,15 @@ extension EpollSet {
         if last { unlink(set) }
         process.lock.release()
         guard last else { return }
+        set.pointee.lock.acquire()
+        // Calls that sleep in it go on, as in the kernel; the last of them cleans up.
+        if set.pointee.waiter != nil && set.pointee.sleepers > 0 { set.pointee.kept = OwnDescriptor.duplicate(fd) }
+        let kept = set.pointee.kept >= 0
+        set.pointee.lock.release()
+        if !kept { cleanUp(set) }
+    }
+
+    static func cleanUp(_ set: Set) {
         set.pointee.lock.acquire()
         var i = 0
         while i < set.pointee.bucketCount {
@@ -126,7 +154,6 @@ extension EpollSet {
         let waiter = set.pointee.waiter
         set.pointee.waiter = nil
         set.pointee.lock.release()
-        // A caller may still sleep in the kernel set; the record stays, like the kernel's file does.
         if let waiter { Waiter.retire(waiter) }
     }
 
@@ -168,6 +195,7 @@ extension EpollSet {
         var next = e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
         while let m = next {
             next = m.pointee.nextOfEndpoint
+            m.pointee.seenEvents &= ~Readiness.OUT
             if let w = m.pointee.watch, m.pointee.events & Readiness.OUT != 0, let tx = e.txDirection {
                 _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
                 if Readiness.ring(e) & Readiness.OUT != 0 {
@@ -179,14 +207,24 @@ extension EpollSet {
         process.lock.release()
     }
 
+    /// Somebody looks at the set from outside (an outer set, poll): from now on peers ring its bell though nobody sleeps in
+    /// it, and the bell tells the truth at each look.
     static func watchedFromOutside(_ entry: UInt64) {
         let set = of(entry)
-        if set.pointee.isWatched || set.pointee.laned == 0 { return }
         set.pointee.lock.acquire()
         set.pointee.isWatched = true
-        set.announce()
-        if set.pointee.firstReady != nil { set.ringOwn() }
+        set.tellTruth()
         set.pointee.lock.release()
+    }
+
+    /// Before and after a look at an outer set.
+    static func refreshWatched() {
+        each {
+            guard $0.pointee.isWatched else { return }
+            $0.pointee.lock.acquire()
+            $0.tellTruth()
+            $0.pointee.lock.release()
+        }
     }
 
     static func renumber(_ old: Int32, _ new: Int32) {
@@ -195,7 +233,12 @@ extension EpollSet {
 
     // MARK: fork (process lock held)
 
-    static func lockAll() { each { $0.pointee.lock.acquire() } }
+    static func lockAll() {
+        each {
+            $0.pointee.lock.acquire()
+            $0.pointee.isShared = true
+        }
+    }
     static func unlockAll() { each { $0.pointee.lock.release() } }
     static func resetLocks() { each { $0.pointee.lock.resetAfterFork() } }
 

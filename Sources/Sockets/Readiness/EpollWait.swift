@@ -39,42 +39,58 @@ struct EpollCall {
         }
     }
 
-    /// Rings first, then the kernel's set, at most every 20 us while rings have news. Number of events, or -errno.
+    /// Rings first, then the kernel's set, at most every 20 us while rings have news; at every other such look the kernel's
+    /// come first, so that neither starves the other. Number of events, or -errno.
     private func collect(askKernel: Bool) -> Int {
+        let now = slc_tsc()
+        let due = askKernel || set.pointee.fullLooks >= 8 || now &- set.pointee.kernelLook > 20 &* process.tickRate
+        var n = 0
+        if due && set.pointee.kernelFirst {
+            set.pointee.kernelFirst = false
+            n = kernelNow(0, isLast: false)
+            if n < 0 { return n }
+        }
         set.pointee.lock.acquire()
         set.takeBits()
-        var n = set.report(events, max)
+        n += set.report(events + n, max - n)
         set.pointee.lock.release()
-        let now = slc_tsc()
-        guard askKernel || now &- set.pointee.kernelLook > 20 &* process.tickRate, n < max else { return n }
-        set.pointee.kernelLook = now
-        let k = sluice_real_epoll_pwait(fd, events + n, Int32(max - n), 0, mask)
-        if k < 0 { return n > 0 ? n : k }
-        if k > 0 {
-            n += set.sortOut(events, n, k)
-            if n < max { n = again(n) }
+        if due {
+            if set.pointee.kernelLook < now { n = n < max ? kernelNow(n) : n }
+            set.pointee.kernelFirst = n == max && set.pointee.kernelLook < now
+        } else if n == max {
+            set.pointee.fullLooks &+= 1
         }
         leaveBell()
         return n
     }
 
+    /// The kernel's events behind the first `n`; the number of all, or -errno when there are none. `isLast`: the list is not reported after it.
+    private func kernelNow(_ n: Int, isLast: Bool = true) -> Int {
+        set.pointee.kernelLook = slc_tsc()
+        set.pointee.fullLooks = 0
+        if set.pointee.hasInner { EpollSet.refreshWatched() }
+        let k = sluice_real_epoll_pwait(number, events + n, Int32(max - n), 0, mask)
+        if k < 0 { return n > 0 ? n : k }
+        guard k > 0 else { return n }
+        let all = n + set.sortOut(events, n, k)
+        return isLast && all < max ? again(all) : all
+    }
+
+    private var number: Int32 { self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }
+
     /// News that the kernel's events brought.
     private func again(_ n: Int) -> Int {
-        guard set.pointee.firstReady != nil else { return n }
+        guard n == 0, set.pointee.firstReady != nil else { return n }
         set.pointee.lock.acquire()
         defer { set.pointee.lock.release() }
-        return n == 0 ? set.report(events, max) : n
+        return set.report(events, max)
     }
 
     /// An outer set sees us by our bell: it stays rung as long as something is ready.
     private func leaveBell() {
         guard set.pointee.isWatched else { return }
         set.pointee.lock.acquire()
-        if let w = set.pointee.waiter {
-            Waiter.silence(w)
-            set.announce()
-            if set.pointee.firstReady != nil || set.hasBits() { set.ringOwn() }
-        }
+        set.tellTruth()
         set.pointee.lock.release()
     }
 
@@ -125,22 +141,36 @@ struct EpollCall {
     private func sleep() -> Int {
         let began = slc_tsc()
         set.pointee.lock.acquire()
-        set.pointee.sleepers += 1
+        set.fallAsleep()
         set.announce()
         set.takeBits()
         var n = set.report(events, max)
         set.pointee.lock.release()
-        if n == 0 { n = block() }
+        // A level-triggered member stays in the list: a second report would name it twice in one answer.
+        let hasReported = n != 0
+        if !hasReported { n = block() }
         set.pointee.lock.acquire()
-        set.pointee.sleepers -= 1
-        if set.pointee.sleepers <= 0 && !set.pointee.isWatched { set.sayAwake() }
+        let others = set.wakeUp()
+        if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
-        if n >= 0 && n < max { n += set.report(events + n, max - n) }
+        if !hasReported && n >= 0 && n < max { n += set.report(events + n, max - n) }
         let first = set.pointee.watches
+        let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()
         leaveBell()
+        if isLast { endKept() }
         SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
         return n
+    }
+
+    /// The set was closed while we slept in it, and we were the last.
+    private func endKept() {
+        process.lock.acquire()
+        let kept = set.pointee.kept
+        set.pointee.kept = -1
+        OwnDescriptor.close(kept)
+        process.lock.release()
+        EpollSet.cleanUp(set)
     }
 
     private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
@@ -166,7 +196,14 @@ struct EpollCall {
             left = now >= deadline ? 0 : Int64(deadline &- now)
         }
         if set.pointee.isInherited && (left < 0 || left > 5_000_000) { left = 5_000_000 }
-        let r = sluice_real_epoll_pwait(fd, events, Int32(max), left, mask)
+        if set.pointee.hasInner { EpollSet.refreshWatched() }
+        let r = sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
+        if r > 0 && set.pointee.hasInner {
+            // An inner set's bell may be older than what the program has read since.
+            EpollSet.refreshWatched()
+            let again = sluice_real_epoll_pwait(number, events, Int32(max), 0, nil)
+            return again > 0 ? set.sortOut(events, 0, again) : 0
+        }
         if r > 0 { return set.sortOut(events, 0, r) }
         return r == -Int(EINTR) && !interrupts.any() ? 0 : r
     }

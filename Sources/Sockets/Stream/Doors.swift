@@ -41,12 +41,13 @@ import Stacks
 @c(sluice_recv) public func recv(_ fd: Int32, _ entry: UInt64, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && n >= 0 {
+    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
         if n > 0 && UInt(bitPattern: buffer) < 4096 && flags & 0x20 == 0 { return -Int(EFAULT) }
         if n == 0 && call == Int32(SLUICE_CALL_READ.rawValue) { return 0 }
         var v = iovec(iov_base: buffer, iov_len: n)
         var target = UserBytes(&v, 1)
         let r = streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
+        if r == restartCall { return again(fd, buffer, n, flags, call) }
         if r != useKernel { return r }
     }
     let r = plain(e, e.rx) { sluice_real_recv(fd, buffer, n, flags, call) }
@@ -54,12 +55,20 @@ import Stacks
     return r
 }
 
+/// The call begins anew, on what the number is now.
+@inline(never) private func again(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+    let entry = DescriptorTable.entry(fd)
+    if DescriptorTable.kind(entry) == 1 { return recv(fd, entry, buffer, n, flags, call) }
+    return sluice_real_recv(fd, buffer, n, flags, call)
+}
+
 @c(sluice_send) public func send(_ fd: Int32, _ entry: UInt64, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && n >= 0 {
+    if onLane(e) && n >= 0 && !Lane.sendsByKernel(e) {
         if let reason = unservedSend(flags) {
             Lane.handBack(e, fd, reason, foreign: false)
+            if !Lane.sendsByKernel(e) { return -Int(EAGAIN) }
         } else {
             if n > 0 && UInt(bitPattern: buffer) < 4096 { return -Int(EFAULT) }
             var v = iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: n)
@@ -84,15 +93,21 @@ func unservedSend(_ flags: Int32) -> Reason? {
 public func recvmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafeMutablePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly, n >= 0, n <= 1024, let v = iov ?? noParts(n) {
+    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
         var target = UserBytes(v, n)
         if target.total == 0 && msg == nil { return 0 }
+        if target.isInvalid { return -Int(EINVAL) }
         let r = streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
+        if r == restartCall {
+            let entry = DescriptorTable.entry(fd)
+            if DescriptorTable.kind(entry) == 1 { return recvmsg(fd, entry, msg, iov, n, flags, call) }
+            return msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
+        }
         if r != useKernel {
             if r >= 0, let m = msg {
                 m.pointee.msg_namelen = 0
                 m.pointee.msg_controllen = 0
-                m.pointee.msg_flags = 0
+                m.pointee.msg_flags = flags & 0x4000_0000  // MSG_CMSG_CLOEXEC comes back
             }
             return r
         }
@@ -110,12 +125,13 @@ private func noParts(_ n: Int) -> UnsafePointer<iovec>? {
 public func sendmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
+    if onLane(e), !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
         let control = msg != nil && msg.unsafelyUnwrapped.pointee.msg_controllen > 0
         if let reason = unservedSend(flags) ?? (control ? .option : nil) {
             Lane.handBack(e, fd, reason, foreign: false)
         } else {
             var source = UserBytes(v, n)
+            if source.isInvalid { return -Int(EINVAL) }
             let r = streamSend(e, fd, &source, flags)
             if r != useKernel { return r }
         }

@@ -98,6 +98,7 @@ enum Lane {
         }
         slc_set_u64(&d.pointee.kernel_count, e.tx.pointee.kernel_bytes)
         slc_set_u32(&d.pointee.sender_cpu, slc_cpu() &+ 1)
+        slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1)
         e.tx.pointee.phase &+= 1
         slc_release_u32(&d.pointee.phase, e.tx.pointee.phase)
         return true
@@ -107,6 +108,7 @@ enum Lane {
     /// where all that follows goes too. So nothing stays behind in the ring whatever becomes of the receiver.
     static func leaveRing(_ e: Endpoint, _ fd: Int32) {
         guard let w = e.writer, e.tx.pointee.phase & 1 == 1 else { return }
+        if slc_acquire_u32(&w.direction.pointee.rx_control) == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
         let end = w.claim() ?? e.tx.pointee.offset
         slc_set_u64(&w.direction.pointee.ring_end, end)
         e.tx.pointee.other_offset = end
@@ -145,6 +147,19 @@ enum Lane {
         e.tx.pointee.other_offset = e.tx.pointee.offset
         e.tx.pointee.flags &= ~UInt32(SL_HALF_TAKE_BACK)
         return true
+    }
+
+    /// Handed back for good in this direction: the kernel's own call serves it.
+    @inline(__always) static func receivesByKernel(_ e: Endpoint) -> Bool {
+        guard e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, e.rx.pointee.phase & 1 == 0, let d = e.rxDirection else { return false }
+        let control = slc_relaxed_u32(&d.pointee.rx_control)
+        return e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0 && control != UInt32(SL_RX_OPEN)
+            && (slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0)
+    }
+
+    @inline(__always) static func sendsByKernel(_ e: Endpoint) -> Bool {
+        e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && e.tx.pointee.phase & 1 == 0
+            && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0 && e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0
     }
 
     // MARK: telling the peer
@@ -203,7 +218,7 @@ enum Lane {
         }
         rxLock.release()
         count(StackCounter.lanesHandedBack)
-        if mustWait { awaitTakeBack(e) }
+        if mustWait { TakeBack.await(e) }
     }
 
     /// Under the rx lock. True when the peer has bytes to take back.
@@ -211,15 +226,6 @@ enum Lane {
         _ = slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
         e.rx.pointee.flags |= UInt32(SL_HALF_GONE)
         return slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_acquire_u64(&d.pointee.producer) != e.rx.pointee.offset
-    }
-
-    private static func awaitTakeBack(_ e: Endpoint) {
-        guard let d = e.rxDirection else { return }
-        let end = slc_now_ns() &+ 200_000_000
-        while slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_now_ns() < end {
-            var pause = timespec(tv_sec: 0, tv_nsec: 200_000)
-            _ = slc_ppoll(nil, 0, &pause, nil)
-        }
     }
 
     /// What a waker or the peer's state may ask of this end besides bytes. Cheap when there is nothing.

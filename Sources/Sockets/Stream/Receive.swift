@@ -19,6 +19,9 @@ struct ReceiveFlags {
 /// Not an errno: the endpoint has no lane (any more), the real call must serve it.
 let useKernel = -100_000
 
+/// Not an errno: the call restarts after a handler, and its number is another file's by now.
+let restartCall = -100_002
+
 extension Lane {
     /// One look at both sources, in order, without blocking. Bytes, 0 at the end of the stream, -EAGAIN, or another
     /// -errno; `useKernel` when there is no lane. Takes the rx lock. `peeked`: bytes that this call has already shown by MSG_PEEK.
@@ -197,6 +200,7 @@ extension Lane {
     private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
         guard let reader = e.reader, e.rx.pointee.phase & 1 == 0, e.rx.pointee.phase > 0 else { return nil }
         let d = reader.direction
+        if slc_acquire_u32(&d.pointee.ended) != 0 { return nil }
         let end = slc_relaxed_u64(&d.pointee.ring_end)
         let producer = slc_acquire_u64(&d.pointee.producer)
         let came = e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)
@@ -247,6 +251,7 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
 
 private struct ReceiveCall {
     let e: Endpoint
+    let first: Int32
     var fd: Int32
     let flags: ReceiveFlags
     let interrupts = Interrupts()
@@ -255,16 +260,17 @@ private struct ReceiveCall {
 
     init(_ e: Endpoint, _ fd: Int32, _ flags: ReceiveFlags, _ total: Int) {
         self.e = e
+        first = fd
         self.fd = fd
         self.flags = flags
         let low = min(Int(e.pointee.rx_lowat), total)
         goal = flags.waitAll && !flags.peek ? total : max(1, low)
     }
 
-    mutating func run(_ target: inout UserBytes, _ first: Int) -> Int {
+    mutating func run(_ target: inout UserBytes, _ result: Int) -> Int {
         let dontWait = flags.dontWait || e.isNonBlocking
         var wait: Wait? = nil
-        var r = first
+        var r = result
         while true {
             if r == useKernel { return target.done > 0 ? target.done : useKernel }
             if flags.peek && r > 0 || r > 0 && target.done >= goal { return target.done }
@@ -277,12 +283,16 @@ private struct ReceiveCall {
                     wait = Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
                 }
                 let outcome = wait.unsafelyUnwrapped(e, fd)
+                if outcome == .restarted && target.done == 0 && DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) {
+                    return restartCall
+                }
                 guard let now = Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
                 fd = now
                 Lane.service(e, fd)
                 switch outcome {
                 case .ready: break
                 case .readyByKernel: e.rx.pointee.kernel_look = 0
+                case .restarted: break
                 case .timedOut: return target.done > 0 ? target.done : -Int(EAGAIN)
                 case .interrupted: return target.done > 0 ? target.done : -Int(EINTR)
                 }

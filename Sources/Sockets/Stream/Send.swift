@@ -186,7 +186,7 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
                 wait = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)
             }
             switch wait.unsafelyUnwrapped(e, fd) {
-            case .ready, .readyByKernel: break
+            case .ready, .readyByKernel, .restarted: break
             case .timedOut: return source.done > 0 ? source.done : -Int(EAGAIN)
             case .interrupted: return source.done > 0 ? source.done : -Int(EINTR)
             }

@@ -26,7 +26,7 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
         let outcome = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
         Lane.letGo(e)
         switch outcome {
-        case .ready, .readyByKernel: break
+        case .ready, .readyByKernel, .restarted: break
         case .timedOut: return done > 0 ? done : -Int(EAGAIN)
         case .interrupted: return done > 0 ? done : -Int(EINTR)
         }

@@ -4,8 +4,8 @@ import Counters
 import SharedMemory
 import Stacks
 
-/// `readyByKernel`: the kernel socket itself has news.
-enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted }
+/// `readyByKernel`: the kernel socket itself has news. `restarted`: a handler with SA_RESTART ran.
+enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
 
 /// One blocking call's wait on one accelerated socket.
 struct Wait {
@@ -149,6 +149,7 @@ struct Wait {
             if r == 0 { return deadline != 0 && whole && slice != left ? .timedOut : .ready }
         }
         if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
+        if interrupts.any() { return .restarted }
         if r > 0 {
             rung = fds.1.revents != 0
             if fds.2.revents != 0, let pair = e.local.pointee.pair {

@@ -378,6 +378,9 @@ public func farEndIsHere(_ e: Endpoint) -> Bool? {
     return inode != 0
 }
 
+/// The inode of the far end of `e`; 0: not here, nil: cannot be asked.
+public func farEndInode(_ e: Endpoint) -> UInt64? { Proof.farInode(e) }
+
 extension slc_address {
     init(_ a: sl_address) {
         self.init(ip: a.ip, port: a.port, family: a.family, scope: a.scope)

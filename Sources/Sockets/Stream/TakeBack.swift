@@ -1,0 +1,64 @@
+import CLinux
+import CStackLayout
+import SharedMemory
+import Stacks
+
+/// The receiver has left the ring for good with bytes unread. The sender takes them back at its next call; one that makes
+/// no call for a while is helped: where ptrace access allows it, the receiver sends them by the sender's own socket.
+enum TakeBack {
+    /// A bounded wait. Blocks up to about 0.2 s.
+    static func await(_ e: Endpoint) {
+        guard let d = e.rxDirection else { return }
+        let began = slc_now_ns()
+        var helped = false
+        while slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_now_ns() &- began < 200_000_000 {
+            if !helped && slc_now_ns() &- began > 1_000_000 {
+                helped = true
+                if help(e, d) { return }
+            }
+            var pause = timespec(tv_sec: 0, tv_nsec: 50_000)
+            _ = slc_ppoll(nil, 0, &pause, nil)
+        }
+    }
+
+    /// Under TAKING the sender waits before it leaves the ring itself.
+    private static func help(_ e: Endpoint, _ d: Direction) -> Bool {
+        guard let socket = senderSocket(e, d) else { return false }
+        defer { _ = slc_close(socket) }
+        let lock = RobustLock(&e.rx.pointee.lock)
+        lock.acquire()
+        defer { lock.release() }
+        guard let reader = e.reader, slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_TAKING)) else { return false }
+        var done = slc_acquire_u32(&d.pointee.phase) & 1 == 1
+        while done, let n = reader.available(), n > 0 {
+            let position = Int((reader.half.pointee.offset &- slc_relaxed_u64(&d.pointee.base)) & (reader.bytes &- 1))
+            let r = slc_sendto(socket, reader.memory + position, min(Int(n), Int(reader.bytes) &- position), 0x4040)
+            done = r > 0 && reader.consume(UInt64(r))
+        }
+        slc_release_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
+        return done
+    }
+
+    /// A duplicate of the sender's socket, proven to be the far end of this connection.
+    private static func senderSocket(_ e: Endpoint, _ d: Direction) -> Int32? {
+        guard let pair = e.local.pointee.pair, let inode = farEndInode(e), inode != 0 else { return nil }
+        let pid = slc_peer_pid(pair.pointee.channel)
+        let number = slc_relaxed_u32(&d.pointee.sender_descriptor)
+        guard pid > 0, number > 0 else { return nil }
+        let fd = slc_foreign_descriptor(Int32(truncatingIfNeeded: pid), Int32(bitPattern: number &- 1))
+        guard fd >= 0 else { return nil }
+        let socket = Int32(truncatingIfNeeded: fd)
+        if slc_inode(socket) == inode { return socket }
+        _ = slc_close(socket)
+        return nil
+    }
+
+    /// For the sender: the receiver is at it; a receiver that died there has no reader behind it.
+    static func awaitReceiver(_ d: Direction) {
+        let end = slc_now_ns() &+ 200_000_000
+        while slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_TAKING) && slc_now_ns() < end {
+            var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
+            _ = slc_ppoll(nil, 0, &pause, nil)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# The differential suite in chaos mode: lanes open and are handed back at random calls, rings have one page, waits sleep.
+# Twenty seeds; two hundred under SLUICE_TEST_ALL=1. SLUICE_CHAOS_SEEDS="7 8" takes these instead.
+# The other modes of the suite run in `swift test`.
+set -uo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+. "$here/../../Scripts/lib.sh"
+. "$here/../lib.sh"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset LD_PRELOAD
+
+quietly swift build --package-path "$top" --scratch-path "$build" --product diff-peer < /dev/null || { not_ok "diff-peer is built"; finish; exit 1; }
+last=20
+[ "${SLUICE_TEST_ALL:-0}" -eq 0 ] || last=200
+for seed in ${SLUICE_CHAOS_SEEDS:-$(seq 1 "$last")}; do
+    status=0
+    "$build/debug/diff-peer" suite --preload "$library" --mode "chaos:$seed" --placements both > "$work/log" 2>&1 < /dev/null || status=$?
+    totals=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$work/log" | tail -n 1)
+    if [[ $totals =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
+        say "seed $seed: $totals"
+        awk '/^FAIL/ { shown = 12 } shown-- > 0' "$work/log" | head -n 60
+        [ "$status" -eq 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || not_ok "seed $seed" "exit code $status"
+    else
+        not_ok "seed $seed" "no counts, exit code $status" "$(tail -n 5 "$work/log")"
+    fi
+done
+finish
