@@ -12,8 +12,7 @@ static void leave(int first, int last) {
             fd |= (1 << SLC_FD_CHUNK_BITS) - 1;
             continue;
         }
-        uint64_t entry = slc_fd_entry(fd);
-        if (SLI_UNLIKELY(entry)) sluice_before_close(fd, entry);
+        sli_before_close(fd);
     }
 }
 
@@ -26,7 +25,7 @@ int sli_close_range(unsigned first, unsigned last, int flags) {
     // form, so the highest number stands for it.
     if (SLI_REAL(close_range)(~0u, ~0u, flags) < 0) return -1;
     for (unsigned from = first; from <= last;) {
-        int own = from <= (unsigned)end ? sluice_next_own((int)from, end) : -1;
+        int own = from <= (unsigned)end && !sli_is_silent() ? sluice_next_own((int)from, end) : -1;
         unsigned to = own < 0 ? last : (unsigned)own - 1;
         if (own != (int)from) {
             if (from <= (unsigned)end) leave((int)from, to < (unsigned)end ? (int)to : end);
@@ -55,10 +54,7 @@ static _Bool close_listed(int lowest) {
                 const char *p = d->d_name;
                 while (*p >= '0' && *p <= '9') fd = 10 * fd + (*p++ - '0');
                 if (p == d->d_name || fd < lowest || fd == directory) continue;
-                uint64_t entry = slc_fd_entry(fd);
-                if (SLC_FD_KIND(entry) == SLC_FD_OWN) continue;
-                if (entry) sluice_before_close(fd, entry);
-                closed |= SLI_REAL(close)(fd) == 0;
+                if (sli_before_close(fd) == 0) closed |= SLI_REAL(close)(fd) == 0;
             }
         slc_close(directory);
         if (n < 0) return 0;

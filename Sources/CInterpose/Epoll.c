@@ -5,7 +5,7 @@ SLI_EXPORT(epoll_create);
 int sli_epoll_create(int size) {
     sli_begin_once();
     int set = SLI_REAL(epoll_create)(size);
-    if (set >= 0) sluice_made_epoll(set);
+    if (set >= 0) SLI_TELL(sluice_made_epoll(set));
     return set;
 }
 
@@ -13,7 +13,7 @@ SLI_EXPORT(epoll_create1);
 int sli_epoll_create1(int flags) {
     sli_begin_once();
     int set = SLI_REAL(epoll_create1)(flags);
-    if (set >= 0) sluice_made_epoll(set);
+    if (set >= 0) SLI_TELL(sluice_made_epoll(set));
     return set;
 }
 

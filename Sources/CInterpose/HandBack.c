@@ -99,7 +99,7 @@ static const char *const aio_libraries[] = {"libaio.so.1", "libaio.so.1t64", NUL
         static six known;                                                                                              \
         six real = library_function(&known, #name, uring_libraries);                                                   \
         if (!real) return -ENOSYS;                                                                                     \
-        sluice_hand_back_all(SLI_REASON_SEALED_OFF);                                                                   \
+        SLI_TELL(sluice_hand_back_all(SLI_REASON_SEALED_OFF));                                                                 \
         return real(a, b, c, d, e, f);                                                                                 \
     }
 URING(io_uring_setup)

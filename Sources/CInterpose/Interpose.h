@@ -21,24 +21,40 @@ SLC_INLINE long sli_result(long result) {
     }
     return result;
 }
+/// Set for good before a system call filter: from then on every call is passed on as it came and the core is not called,
+/// for a system call that the program would not make itself may end it.
+extern uint32_t sli_silent;
+SLC_INLINE _Bool sli_is_silent(void) { return slc_relaxed_u32(&sli_silent); }
+/// Calls an entry of the core that only takes note.
+#define SLI_TELL(call)                                                                                                 \
+    do {                                                                                                               \
+        if (SLI_LIKELY(!sli_is_silent())) call;                                                                        \
+    } while (0)
+
+/// The table's word if `fd` is of this kind and the core is to be asked, else 0.
+SLC_INLINE uint64_t sli_entry(int fd, unsigned kind) {
+    uint64_t entry = slc_fd_entry(fd);
+    return SLC_FD_KIND(entry) == kind && SLI_LIKELY(!sli_is_silent()) ? entry : 0;
+}
 /// The table's word if `fd` is an endpoint, else 0.
-SLC_INLINE uint64_t sli_endpoint(int fd) {
-    uint64_t entry = slc_fd_entry(fd);
-    return SLC_FD_KIND(entry) == SLC_FD_ENDPOINT ? entry : 0;
-}
+SLC_INLINE uint64_t sli_endpoint(int fd) { return sli_entry(fd, SLC_FD_ENDPOINT); }
 /// The table's word if `fd` is an epoll set that Sluice tracks, else 0.
-SLC_INLINE uint64_t sli_epoll(int fd) {
-    uint64_t entry = slc_fd_entry(fd);
-    return SLC_FD_KIND(entry) == SLC_FD_EPOLL ? entry : 0;
-}
+SLC_INLINE uint64_t sli_epoll(int fd) { return sli_entry(fd, SLC_FD_EPOLL); }
 /// Whether a wait on `fd` must go through the core.
 SLC_INLINE _Bool sli_waits_for(int fd) {
     unsigned kind = SLC_FD_KIND(slc_fd_entry(fd));
-    return kind == SLC_FD_ENDPOINT || kind == SLC_FD_EPOLL;
+    return (kind == SLC_FD_ENDPOINT || kind == SLC_FD_EPOLL) && SLI_LIKELY(!sli_is_silent());
+}
+/// Before the real close of a number: 0, or -EBADF for a descriptor of Sluice's own.
+SLC_INLINE long sli_before_close(int fd) {
+    uint64_t entry = slc_fd_entry(fd);
+    if (SLI_LIKELY(!entry)) return 0;
+    if (sli_is_silent()) return SLC_FD_KIND(entry) == SLC_FD_OWN ? -EBADF : 0;
+    return sluice_before_close(fd, entry);
 }
 /// The real call has just returned `fd`, which is nothing that Sluice serves: a stale entry is forgotten.
 SLC_INLINE int sli_made(int fd) {
-    if (fd >= 0 && SLI_UNLIKELY(slc_fd_entry(fd))) sluice_made_other(fd);
+    if (fd >= 0 && SLI_UNLIKELY(slc_fd_entry(fd))) SLI_TELL(sluice_made_other(fd));
     return fd;
 }
 /// Hands an endpoint back before libc or the kernel moves its bytes by itself.
@@ -58,6 +74,11 @@ SLC_INLINE int64_t sli_nanoseconds(const struct timespec *t) {
     return t->tv_sec * 1000000000 + t->tv_nsec;
 }
 SLC_INLINE int64_t sli_milliseconds(int ms) { return ms < 0 ? -1 : (int64_t)ms * 1000000; }
+
+/// Hands everything back before a system call filter or a strict mode is set, and is silent from then on.
+void sli_fall_silent(void);
+/// Installs the program's handlers without the trampoline, which makes a system call of its own.
+void sli_bare_handlers(void);
 
 /// Makes sure that the table is filled and the core started: before the first descriptor that the core may track.
 void sli_begin(void);

@@ -1,42 +1,49 @@
 // exec, identity, filters, clone. fork goes by libc's fork handlers (Lifecycle.c), vfork is libc's own.
 #include "Interpose.h"
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
 
+/// The image is still the old one.
+static int exec_failed(int result) {
+    SLI_TELL(sluice_exec_failed());
+    return result;
+}
+
 SLI_EXPORT(execve);
 int sli_execve(const char *path, char *const *arguments, char *const *environment) {
-    sluice_before_exec();
-    return SLI_REAL(execve)(path, arguments, environment);
+    SLI_TELL(sluice_before_exec());
+    return exec_failed(SLI_REAL(execve)(path, arguments, environment));
 }
 
 SLI_EXPORT(execv);
 int sli_execv(const char *path, char *const *arguments) {
-    sluice_before_exec();
-    return SLI_REAL(execv)(path, arguments);
+    SLI_TELL(sluice_before_exec());
+    return exec_failed(SLI_REAL(execv)(path, arguments));
 }
 
 SLI_EXPORT(execvp);
 int sli_execvp(const char *file, char *const *arguments) {
-    sluice_before_exec();
-    return SLI_REAL(execvp)(file, arguments);
+    SLI_TELL(sluice_before_exec());
+    return exec_failed(SLI_REAL(execvp)(file, arguments));
 }
 
 SLI_EXPORT(execvpe);
 int sli_execvpe(const char *file, char *const *arguments, char *const *environment) {
-    sluice_before_exec();
-    return SLI_REAL(execvpe)(file, arguments, environment);
+    SLI_TELL(sluice_before_exec());
+    return exec_failed(SLI_REAL(execvpe)(file, arguments, environment));
 }
 
 SLI_EXPORT(execveat);
 int sli_execveat(int at, const char *path, char *const *arguments, char *const *environment, int flags) {
-    sluice_before_exec();
-    return SLI_REAL(execveat)(at, path, arguments, environment, flags);
+    SLI_TELL(sluice_before_exec());
+    return exec_failed(SLI_REAL(execveat)(at, path, arguments, environment, flags));
 }
 
 SLI_EXPORT(fexecve);
 int sli_fexecve(int fd, char *const *arguments, char *const *environment) {
-    sluice_before_exec();
-    return SLI_REAL(fexecve)(fd, arguments, environment);
+    SLI_TELL(sluice_before_exec());
+    return exec_failed(SLI_REAL(fexecve)(fd, arguments, environment));
 }
 
 /// The arguments of a call up to its null, as a vector on the caller's stack.
@@ -76,7 +83,7 @@ int sli_execle(const char *path, const char *first, ...) {
 // Identity. The core asks for the new one when it next needs it.
 
 static int changed(int result) {
-    if (result == 0) sluice_identity_changed();
+    if (result == 0) SLI_TELL(sluice_identity_changed());
     return result;
 }
 SLI_EXPORT(setuid);
@@ -110,20 +117,20 @@ int sli_setns(int fd, int type) { return changed(SLI_REAL(setns)(fd, type)); }
 SLI_EXPORT(setfsuid);
 int sli_setfsuid(uid_t id) {
     int before = SLI_REAL(setfsuid)(id);
-    sluice_identity_changed();
+    SLI_TELL(sluice_identity_changed());
     return before;
 }
 SLI_EXPORT(setfsgid);
 int sli_setfsgid(gid_t id) {
     int before = SLI_REAL(setfsgid)(id);
-    sluice_identity_changed();
+    SLI_TELL(sluice_identity_changed());
     return before;
 }
 
-// After a filter stands, a call that the program itself would not make may kill it.
+// A filter of null only asks whether filters exist.
 SLI_EXPORT(prctl);
 int sli_prctl(int option, long a, long b, long c, long d) {
-    if (option == PR_SET_SECCOMP) sluice_hand_back_all(SLI_REASON_SEALED_OFF);
+    if (option == PR_SET_SECCOMP && (a == SECCOMP_MODE_STRICT || b)) sli_fall_silent();
     int result = SLI_REAL(prctl)(option, a, b, c, d);
     return option == PR_SET_DUMPABLE ? changed(result) : result;
 }
@@ -146,8 +153,8 @@ int sli_clone(int (*function)(void *), void *stack, int flags, void *argument, v
     if (flags & CLONE_VM || !function || !stack)
         return SLI_REAL(clone)(function, stack, flags, argument, parent_id, tls, child_id);
     struct cloned c = {function, argument};
-    sluice_fork_prepare();
+    SLI_TELL(sluice_fork_prepare());
     int pid = SLI_REAL(clone)(run_cloned, stack, flags, &c, parent_id, tls, child_id);
-    sluice_fork_parent();
+    SLI_TELL(sluice_fork_parent());
     return pid;
 }

@@ -162,6 +162,10 @@ struct sli_select_mask {
       (p, n, t, m, s), -1)                                                                                             \
     X(int, __open_2, (const char *p, int f), (p, f), -1)                                                               \
     X(int, __openat_2, (int d, const char *p, int f), (d, p, f), -1)                                                   \
+    X(FILE *, freopen, (const char *p, const char *m, FILE *f), (p, m, f), NULL)                                       \
+    X(FILE *, freopen64, (const char *p, const char *m, FILE *f), (p, m, f), NULL)                                     \
+    X(int, daemon, (int d, int f), (d, f), -1)                                                                         \
+    X(int, login_tty, (int fd), (fd), -1)                                                                              \
     X(int, clone, (int (*fn)(void *), void *s, int f, void *a, void *pt, void *tls, void *ct),                         \
       (fn, s, f, a, pt, tls, ct), -1)
 

@@ -43,8 +43,10 @@ ssize_t sli_recvfrom(int fd, void *buffer, size_t length, int flags, struct sock
     uint64_t entry = sli_endpoint(fd);
     if (!entry) return SLI_REAL(recvfrom)(fd, buffer, length, flags, address, address_length);
     if (!address) return sli_result(sluice_recv(fd, entry, buffer, length, flags, SLUICE_CALL_RECVFROM));
-    if (!address_length) return sli_result(-EFAULT);
-    if ((int)*address_length < 0) return sli_result(-EINVAL);
+    if (!address_length || (int)*address_length < 0) { // noticed by the kernel when the bytes are gone
+        long got = sluice_recv(fd, entry, buffer, length, flags, SLUICE_CALL_RECVFROM);
+        return sli_result(got < 0 ? got : address_length ? -EINVAL : -EFAULT);
+    }
     struct iovec part = {buffer, length};
     struct msghdr msg = {.msg_name = address, .msg_namelen = *address_length, .msg_iov = &part, .msg_iovlen = 1};
     long got = sluice_recvmsg(fd, entry, &msg, &part, 1, flags, SLUICE_CALL_RECVFROM);

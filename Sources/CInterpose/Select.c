@@ -106,7 +106,7 @@ static long show(const struct sets *s, const struct pollfd *p, size_t n) {
     return total;
 }
 
-static long wait_shown(const struct sets *s, struct pollfd *p, size_t n, int64_t timeout_ns, const sigset_t *mask) {
+static long wait_shown(struct sets *s, struct pollfd *p, size_t n, int64_t timeout_ns, const sigset_t *mask) {
     uint64_t start = timeout_ns > 0 ? slc_now_ns() : 0;
     for (int64_t left = timeout_ns;;) {
         long got = sluice_poll(p, n, left, mask);
@@ -115,8 +115,12 @@ static long wait_shown(const struct sets *s, struct pollfd *p, size_t n, int64_t
         _Bool news = 0;
         for (size_t i = 0; i < n; i++) {
             if (p[i].fd < 0 || !p[i].revents) continue;
-            if (p[i].revents & POLLNVAL && p[i].fd < table_size()) return -EBADF;
-            if (shown(p[i].events, p[i].revents))
+            if (p[i].revents & POLLNVAL) {
+                int size = table_size();
+                if (p[i].fd < size) return -EBADF;
+                if (s->count > size) s->count = size; // neither looked at nor written
+                p[i].fd = -1;
+            } else if (shown(p[i].events, p[i].revents))
                 news = 1;
             else
                 p[i].fd = -1; // an end that poll always shows and select does not: it would only wake us again

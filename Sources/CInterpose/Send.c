@@ -64,6 +64,7 @@ SLI_EXPORT(sendfile);
 SLI_EXPORT_AS(sendfile64, sli_sendfile);
 ssize_t sli_sendfile(int out, int in, off_t *offset, size_t count) {
     uint64_t entry = sli_endpoint(out);
+    sli_hand_back(in, SLI_REASON_FOREIGN_CALL); // a socket may be the source since Linux 6.5
     if (!entry) return SLI_REAL(sendfile)(out, in, offset, count);
     return sli_result(sluice_sendfile(out, entry, in, offset, count));
 }

@@ -4,7 +4,8 @@
 // Rules. SIG_DFL and SIG_IGN are passed straight through. What the kernel holds decides: the program's own action is shown
 // in place of the trampoline and only there, so changes inside libc (system, sigignore) or by the kernel (SA_RESETHAND)
 // stay true. A deferred handler gets the siginfo of its arrival and the mask it would have had; it runs on the current
-// stack even with SA_ONSTACK, and its ucontext describes the end of the critical section.
+// stack even with SA_ONSTACK, and its ucontext describes the end of the critical section. Others that came meanwhile are
+// pending and come when its mask is set, which may be before its first instruction, as with any two pending signals.
 #include "Signals.h"
 
 enum { LAST = 64 };
@@ -128,18 +129,34 @@ static void wrap(int signal, struct sigaction *action) {
     uint64_t all = ~untouched;
     memcpy(&action->sa_mask, &all, sizeof all);
 }
-/// Shows the program its own action in place of the trampoline.
-static void unwrap(struct sigaction *old, const struct action *a) {
-    if (old->sa_sigaction != trampoline || !a) return;
-    old->sa_sigaction = a->handler;
+/// Shows the program its own action in place of the trampoline. One that the kernel has reset (SA_RESETHAND) still has the
+/// flags and the mask that it was installed with.
+static void unwrap(int signal, struct sigaction *old, const struct action *a) {
+    if (!a) return;
+    struct sigaction wrapped = {.sa_mask = old->sa_mask};
+    wrap(signal, &wrapped);
+    _Bool reset = old->sa_handler == SIG_DFL && a->flags & old->sa_flags & SA_RESETHAND && !memcmp(&old->sa_mask, &wrapped.sa_mask, 8);
+    if (old->sa_sigaction != trampoline && !reset) return;
+    if (!reset) old->sa_sigaction = a->handler;
     if (!(a->flags & SA_SIGINFO)) old->sa_flags &= ~SA_SIGINFO;
     memcpy(&old->sa_mask, &a->mask, sizeof a->mask);
+}
+
+void sli_bare_handlers(void) {
+    for (int signal = 1; signal <= LAST; signal++) {
+        const struct action *a = __atomic_load_n(&current[signal], __ATOMIC_ACQUIRE);
+        struct sigaction now;
+        if (!a || SLI_REAL(sigaction)(signal, NULL, &now) < 0 || now.sa_sigaction != trampoline) continue;
+        unwrap(signal, &now, a);
+        SLI_REAL(sigaction)(signal, &now, NULL);
+    }
 }
 
 SLI_EXPORT(sigaction);
 SLI_EXPORT_AS(__sigaction, sli_sigaction);
 int sli_sigaction(int signal, const struct sigaction *new, struct sigaction *old) {
-    if (signal < 1 || signal > LAST || signal == SIGKILL || signal == SIGSTOP) return SLI_REAL(sigaction)(signal, new, old);
+    if (signal < 1 || signal > LAST || signal == SIGKILL || signal == SIGSTOP || sli_is_silent())
+        return SLI_REAL(sigaction)(signal, new, old);
     struct action *before = __atomic_load_n(&current[signal], __ATOMIC_ACQUIRE), *mine = NULL;
     struct sigaction wrapped;
     // A vfork child installs the program's handler itself: the table is its parent's.
@@ -157,6 +174,6 @@ int sli_sigaction(int signal, const struct sigaction *new, struct sigaction *old
     int result = SLI_REAL(sigaction)(signal, new, old);
     if (result < 0 && mine)
         __atomic_compare_exchange_n(&current[signal], &mine, before, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-    if (result == 0 && old) unwrap(old, before);
+    if (result == 0 && old) unwrap(signal, old, before);
     return result;
 }

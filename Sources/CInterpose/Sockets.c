@@ -5,7 +5,7 @@ SLI_EXPORT(socket);
 int sli_socket(int domain, int type, int protocol) {
     sli_begin_once();
     int fd = SLI_REAL(socket)(domain, type, protocol);
-    if (SLI_LIKELY(fd >= 0)) sluice_made_socket(fd, domain, type, protocol);
+    if (SLI_LIKELY(fd >= 0)) SLI_TELL(sluice_made_socket(fd, domain, type, protocol));
     return fd;
 }
 
@@ -45,7 +45,7 @@ int sli_accept(int fd, struct sockaddr *address, socklen_t *length) {
     sli_begin_once();
     uint64_t entry = sli_endpoint(fd);
     int made = SLI_REAL(accept)(fd, address, length);
-    if (made >= 0) sluice_made_accepted(fd, entry, made, 0);
+    if (made >= 0) SLI_TELL(sluice_made_accepted(fd, entry, made, 0));
     return made;
 }
 
@@ -54,7 +54,7 @@ int sli_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) 
     sli_begin_once();
     uint64_t entry = sli_endpoint(fd);
     int made = SLI_REAL(accept4)(fd, address, length, flags);
-    if (made >= 0) sluice_made_accepted(fd, entry, made, flags);
+    if (made >= 0) SLI_TELL(sluice_made_accepted(fd, entry, made, flags));
     return made;
 }
 

@@ -75,14 +75,13 @@ static long with_care(long nr, long a, long b, long c, long d, long e, long f) {
     uint64_t entry = sli_endpoint(FD(a));
     switch (nr) {
     case SYS_execve:
-    case SYS_execveat: sluice_before_exec(); break;
-    case SYS_exit_group: sluice_at_exit(); break;
-    case SYS_seccomp:
-        if (a != SECCOMP_SET_MODE_STRICT && a != SECCOMP_SET_MODE_FILTER) break;
-        sluice_hand_back_all(SLI_REASON_SEALED_OFF);
+    case SYS_execveat: SLI_TELL(sluice_before_exec()); break;
+    case SYS_exit_group: SLI_TELL(sluice_at_exit()); break;
+    case SYS_seccomp: // without its argument it only asks what the kernel can do
+        if ((a == SECCOMP_SET_MODE_STRICT && !b) || (a == SECCOMP_SET_MODE_FILTER && c)) sli_fall_silent();
         break;
     case SYS_io_uring_setup:
-    case SYS_io_uring_register: sluice_hand_back_all(SLI_REASON_SEALED_OFF); break;
+    case SYS_io_uring_register: SLI_TELL(sluice_hand_back_all(SLI_REASON_SEALED_OFF)); break;
     case SYS_io_submit: sli_hand_back_submitted(b, PTR(c)); break;
     case SYS_socket:
     case SYS_accept:
@@ -91,7 +90,7 @@ static long with_care(long nr, long a, long b, long c, long d, long e, long f) {
     case SYS_epoll_create1: sli_begin_once(); break;
     case SYS_fork:
     case SYS_clone:
-    case SYS_clone3: sluice_fork_prepare(); break;
+    case SYS_clone3: SLI_TELL(sluice_fork_prepare()); break;
     }
     result = SLI_REAL(syscall)(nr, a, b, c, d, e, f);
     switch (nr) {
@@ -99,23 +98,23 @@ static long with_care(long nr, long a, long b, long c, long d, long e, long f) {
     case SYS_clone:
     case SYS_clone3:
         if (result)
-            sluice_fork_parent();
+            SLI_TELL(sluice_fork_parent());
         else
             sli_after_fork_in_child();
         return result;
     case SYS_execve:
-    case SYS_execveat:
+    case SYS_execveat: SLI_TELL(sluice_exec_failed()); return result;
     case SYS_seccomp:
     case SYS_io_uring_register:
     case SYS_io_submit: return result;
     }
     if (result < 0) return result;
     switch (nr) {
-    case SYS_socket: sluice_made_socket(FD(result), (int)a, (int)b, (int)c); break;
-    case SYS_accept: sluice_made_accepted(FD(a), entry, FD(result), 0); break;
-    case SYS_accept4: sluice_made_accepted(FD(a), entry, FD(result), (int)d); break;
+    case SYS_socket: SLI_TELL(sluice_made_socket(FD(result), (int)a, (int)b, (int)c)); break;
+    case SYS_accept: SLI_TELL(sluice_made_accepted(FD(a), entry, FD(result), 0)); break;
+    case SYS_accept4: SLI_TELL(sluice_made_accepted(FD(a), entry, FD(result), (int)d)); break;
     case SYS_epoll_create:
-    case SYS_epoll_create1: sluice_made_epoll(FD(result)); break;
+    case SYS_epoll_create1: SLI_TELL(sluice_made_epoll(FD(result))); break;
     case SYS_pipe:
     case SYS_pipe2: sli_made(((int *)a)[0]), sli_made(((int *)a)[1]); break;
     case SYS_socketpair: sli_made(((int *)d)[0]), sli_made(((int *)d)[1]); break;
@@ -130,7 +129,7 @@ static long with_care(long nr, long a, long b, long c, long d, long e, long f) {
     case SYS_setfsgid:
     case SYS_capset:
     case SYS_unshare:
-    case SYS_setns: sluice_identity_changed(); break;
+    case SYS_setns: SLI_TELL(sluice_identity_changed()); break;
     default: sli_made(FD(result)); // a new number
     }
     return result;

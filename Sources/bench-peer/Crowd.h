@@ -8,6 +8,8 @@ struct crowd {
     /// Descriptor of each connection, and when its message was sent.
     int *fd;
     uint64_t *sent_at;
+    /// Messages sent on each: the number goes with the message and must come back.
+    uint32_t *number;
     unsigned count;
     int set;
     char *bytes;

@@ -46,9 +46,13 @@ void json_print(int failed) {
             return;
         }
     if (failed) {
-        const char *why = control->side[SERVER].failure[0] ? control->side[SERVER].failure : control->side[CLIENT].failure;
+        const char *server = control->side[SERVER].failure, *client = control->side[CLIENT].failure;
+        char both[600] = "a side ended without a result";
+        if (server[0] || client[0])
+            snprintf(both, sizeof both, "%s%s%s%s%s", server[0] ? "server: " : "", server, server[0] && client[0] ? "; " : "",
+                client[0] ? "client: " : "", client);
         printf(",");
-        text("error", why[0] ? why : "a side ended without a result");
+        text("error", both);
         printf("}\n");
         return;
     }

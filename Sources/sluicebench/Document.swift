@@ -32,6 +32,7 @@ struct Document: Encodable {
         let measured: Double?
         let unit: String
         let verdict: String
+        let rounds: Int
     }
     let machine: Machine
     let counted: Int
@@ -59,7 +60,9 @@ struct Document: Encodable {
             }
         }
         figures = goals.map {
-            Figure(name: $0.name, goal: $0.asked, measured: $0.value(found), unit: $0.unit, verdict: $0.verdict(found).rawValue)
+            Figure(
+                name: $0.name, goal: $0.asked, measured: $0.value(found), unit: $0.unit, verdict: $0.verdict(found).rawValue,
+                rounds: $0.rounds(found))
         }
     }
 

@@ -4,6 +4,8 @@ struct Goal {
     let name: String
     let bound: Bound
     let unit: String
+    /// Whose figures it is made of.
+    let entries: [Entry]
     /// The measured value in `unit`; nil when one of its parts was not measured.
     let value: (Results) -> Double?
 
@@ -16,6 +18,9 @@ struct Goal {
         case .atMost(let limit): return value <= limit ? .met : .missed
         }
     }
+
+    /// Counted rounds of the part that has the fewest.
+    func rounds(_ results: Results) -> Int { entries.map { results[$0.contest, $0.name].samples.count }.min() ?? 0 }
 
     /// The bound for people.
     var asked: String {
@@ -39,12 +44,14 @@ struct Entry {
 extension Goal {
     /// An absolute figure; the metric is divided by `scale` to come into the unit.
     static func figure(_ name: String, _ bound: Bound, _ unit: String, _ entry: Entry, _ metric: Metric, scale: Double) -> Goal {
-        Goal(name: name, bound: bound, unit: unit) { $0.value(entry.contest, entry.name, metric).map { $0 / scale } }
+        Goal(name: name, bound: bound, unit: unit, entries: [entry]) {
+            $0.value(entry.contest, entry.name, metric).map { $0 / scale }
+        }
     }
 
     /// Quotient of two figures of one metric.
     static func quotient(_ name: String, _ bound: Bound, _ metric: Metric, _ upper: Entry, over lower: Entry) -> Goal {
-        Goal(name: name, bound: bound, unit: "x") { results in
+        Goal(name: name, bound: bound, unit: "x", entries: [upper, lower]) { results in
             guard let a = results.value(upper.contest, upper.name, metric),
                 let b = results.value(lower.contest, lower.name, metric), b > 0
             else { return nil }
@@ -56,7 +63,7 @@ extension Goal {
     static func difference(
         _ name: String, _ bound: Bound, _ unit: String, _ metric: Metric, _ entry: Entry, less base: Entry, scale: Double
     ) -> Goal {
-        Goal(name: name, bound: bound, unit: unit) { results in
+        Goal(name: name, bound: bound, unit: unit, entries: [entry, base]) { results in
             guard let a = results.value(entry.contest, entry.name, metric), let b = results.value(base.contest, base.name, metric)
             else { return nil }
             return (a - b) / scale
@@ -164,7 +171,10 @@ func table(_ goals: [Goal], _ results: Results, complete: Bool) -> String {
     let lines = goals.compactMap { goal -> [String]? in
         let verdict = goal.verdict(results)
         if verdict == .notMeasured && !complete { return nil }
-        return [goal.name, goal.asked, goal.value(results).map { text($0) + goal.unit } ?? "-", verdict.rawValue]
+        return [
+            goal.name, goal.asked, goal.value(results).map { text($0) + goal.unit } ?? "-", verdict.rawValue,
+            "\(goal.rounds(results))",
+        ]
     }
-    return lines.isEmpty ? "" : render(["acceptance figure", "goal", "measured", "verdict"], lines)
+    return lines.isEmpty ? "" : render(["acceptance figure", "goal", "measured", "verdict", "rounds"], lines)
 }

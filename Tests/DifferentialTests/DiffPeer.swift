@@ -4,7 +4,8 @@ import Foundation
 /// globs of group/name), `SLUICE_DIFF_MODES` (comma-separated: default, first, chaos:N, chaos:N-M), `SLUICE_DIFF_JOBS`.
 enum Choice {
     static let environment = ProcessInfo.processInfo.environment
-    static let packageRoot = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    static let packageRoot = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
 
     static var library: String {
         environment["SLUICE_LIB"] ?? packageRoot.appendingPathComponent(".build/lib/libsluice.so").path
@@ -13,7 +14,9 @@ enum Choice {
     /// SwiftPM puts executables beside the test bundle.
     static var peer: String {
         if let chosen = environment["DIFF_PEER"] { return chosen }
-        let besideTests = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appendingPathComponent("diff-peer").path
+        let besideTests = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appendingPathComponent(
+            "diff-peer"
+        ).path
         if FileManager.default.isExecutableFile(atPath: besideTests) { return besideTests }
         return packageRoot.appendingPathComponent(".build/debug/diff-peer").path
     }
@@ -79,7 +82,9 @@ struct PeerOutput {
 
     /// The numbers of the last line, "N passed, N failed".
     var totals: (passed: Int, failed: Int)? {
-        guard let words = lines.last(where: { $0.contains(" passed, ") })?.split(separator: " "), words.count == 4 else { return nil }
+        guard let words = lines.last(where: { $0.contains(" passed, ") })?.split(separator: " "), words.count == 4 else {
+            return nil
+        }
         guard let passed = Int(words[0]), let failed = Int(words[2]) else { return nil }
         return (passed, failed)
     }

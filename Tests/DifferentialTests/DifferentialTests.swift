@@ -14,7 +14,9 @@ import Testing
     }
 
     private func requireLibrary() throws {
-        try #require(FileManager.default.isReadableFile(atPath: Choice.library), "no library at \(Choice.library): build it or set SLUICE_LIB")
+        try #require(
+            FileManager.default.isReadableFile(atPath: Choice.library),
+            "no library at \(Choice.library): build it or set SLUICE_LIB")
     }
 
     private var modeArguments: [String] { Choice.modes.flatMap { ["--mode", $0] } }

@@ -125,31 +125,50 @@ bool dp_run_ended(dp_run *run, pid_t pid, int status) {
     return false;
 }
 
+/// First line of a file under /proc, or nothing.
+static bool first_line(char *line, size_t size, const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t got = read(fd, line, size - 1);
+    close(fd);
+    if (got <= 0) return false;
+    line[got] = 0;
+    line[strcspn(line, "\n")] = 0;
+    return true;
+}
+
 /// Where each thread of a process stands, into the role's transcript.
-static void note_threads(pid_t pid, int log) {
-    char path[64], wchan[128];
-    snprintf(path, sizeof path, "/proc/%d/task", pid);
+static void note_threads(const char *pid, int log) {
+    char path[300], line[128];
+    snprintf(path, sizeof path, "/proc/%s/task", pid);
     DIR *tasks = opendir(path);
     for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
         if (entry->d_name[0] == '.') continue;
-        char file[400];
-        snprintf(file, sizeof file, "%s/%s/syscall", path, entry->d_name);
-        int fd = open(file, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) continue;
-        ssize_t got = read(fd, wchan, sizeof wchan - 1);
-        close(fd);
-        if (got <= 0) continue;
-        wchan[strcspn(wchan, "\n") < (size_t)got ? strcspn(wchan, "\n") : (size_t)got] = 0;
-        dprintf(log, "-- thread %s of %d is in system call %.60s\n", entry->d_name, pid, wchan);
+        snprintf(path, sizeof path, "/proc/%.20s/task/%.20s/syscall", pid, entry->d_name);
+        if (first_line(line, sizeof line, path)) dprintf(log, "-- thread %s of %s is in system call %.60s\n", entry->d_name, pid, line);
     }
     if (tasks) closedir(tasks);
+}
+
+/// The same for every process that the role has started and that still lives.
+static void note_processes(pid_t group, int log) {
+    DIR *processes = opendir("/proc");
+    for (struct dirent *entry; processes && (entry = readdir(processes));) {
+        char path[300], line[256];
+        int its_group = 0;
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
+        snprintf(path, sizeof path, "/proc/%.20s/stat", entry->d_name);
+        char *rest = first_line(line, sizeof line, path) ? strrchr(line, ')') : NULL;
+        if (rest && sscanf(rest, ") %*c %*d %d", &its_group) == 1 && its_group == group) note_threads(entry->d_name, log);
+    }
+    if (processes) closedir(processes);
 }
 
 void dp_run_abort(dp_run *run) {
     run->hung = true;
     for (int role = 0; role < DP_ROLES; role++) {
         if (!run->pid[role]) continue;
-        note_threads(run->pid[role], run->log[role]);
+        note_processes(run->pid[role], run->log[role]);
         kill(-run->pid[role], SIGKILL);
     }
 }

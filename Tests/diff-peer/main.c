@@ -4,7 +4,7 @@
 
 /// Every TCP socket that is still open when the case ends shows what it carried.
 static void prove_open_sockets(void) {
-    for (int fd = DP_FD_FIRST; getenv("DIFF_PROOF") && fd < 256; fd++) {
+    for (int fd = DP_FD_FIRST; dp_proving && fd < 256; fd++) {
         int type = 0;
         socklen_t length = sizeof type;
         if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &type, &length) == 0 && type == IPPROTO_TCP) dp_proof(fd);
@@ -40,6 +40,7 @@ static int list(void) {
 
 int main(int count, char **arguments) {
     const char *word = count > 1 ? arguments[1] : "";
+    dp_proving = getenv("DIFF_PROOF") != NULL;
     if (strcmp(word, "list") == 0) return list();
     if (strcmp(word, "suite") == 0) return dp_suite(count - 2, arguments + 2);
     if (strcmp(word, "run") == 0) return dp_run_one(count - 2, arguments + 2);

@@ -73,13 +73,16 @@ private func modifyMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoin
 public func epollWait(_ fd: Int32, _ entry: UInt64, _ events: UnsafeMutablePointer<epoll_event>?, _ max: Int32, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int {
     let set = EpollSet.of(entry)
     set.pointee.fd = fd
-    guard let events, max > 0, set.pointee.waiter != nil || set.pointee.hasInner else {
-        let r = sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask)
-        guard r > 0, set.pointee.waiter != nil, let events else { return r }
+    guard let events, max > 0 else { return sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
+    if set.pointee.waiter == nil && !set.pointee.hasInner {
+        set.fallAsleep()
+        let slept = set.pointee.waiter == nil
+        let r = slept ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0
+        _ = set.wakeUp()
+        guard set.pointee.waiter != nil, r > 0 || !slept else { return r }
         // A lane was opened while we slept.
         let kept = set.sortOut(events, 0, r)
         if kept > 0 { return kept }
-        return EpollCall(set, fd, events, Int(max), timeoutNs, mask).run()
     }
     return EpollCall(set, fd, events, Int(max), timeoutNs, mask).run()
 }

@@ -133,6 +133,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         watch.pointee.members[Int(e.pointee.slot & 63)] = m
         pointee.laned += 1
         if let d = e.rxDirection { _ = slc_or_u64(sl_data_waiters(d), 1 << UInt64(watch.pointee.index)) }
+        slc_fence()
         if pointee.sleepers > 0 || pointee.isWatched { announceOne(watch) }
     }
 

@@ -55,7 +55,8 @@ struct EpollSet {
     var descriptors: Int32 = 1
     /// Members on a lane. 0: every call is the kernel's.
     var laned: Int32 = 0
-    var sleepers: Int32 = 0
+    /// Calls that sleep in the kernel's set; atomic.
+    var sleepers: UInt32 = 0
     /// It is a member of another set, or polled: the bell must ring though nobody sleeps in it.
     var isWatched = false
     /// It has other sets as members.
@@ -85,6 +86,12 @@ struct EpollSet {
 }
 
 typealias Set = UnsafeMutablePointer<EpollSet>
+
+extension UnsafeMutablePointer where Pointee == EpollSet {
+    @inline(__always) func fallAsleep() { _ = withUnsafeMutablePointer(to: &pointee.sleepers) { slc_add_u32($0, 1) } }
+    /// How many sleep still.
+    @inline(__always) func wakeUp() -> UInt32 { withUnsafeMutablePointer(to: &pointee.sleepers) { slc_sub_u32($0, 1) } &- 1 }
+}
 
 @c(sluice_made_epoll) public func madeEpoll(_ fd: Int32) {
     process.start()
@@ -131,7 +138,7 @@ extension EpollSet {
         guard last else { return }
         set.pointee.lock.acquire()
         // Calls that sleep in it go on, as in the kernel; the last of them cleans up.
-        if set.pointee.sleepers > 0 { set.pointee.kept = OwnDescriptor.duplicate(fd) }
+        if set.pointee.waiter != nil && set.pointee.sleepers > 0 { set.pointee.kept = OwnDescriptor.duplicate(fd) }
         let kept = set.pointee.kept >= 0
         set.pointee.lock.release()
         if !kept { cleanUp(set) }

@@ -47,7 +47,7 @@ struct EpollCall {
         var n = 0
         if due && set.pointee.kernelFirst {
             set.pointee.kernelFirst = false
-            n = kernelNow(0)
+            n = kernelNow(0, isLast: false)
             if n < 0 { return n }
         }
         set.pointee.lock.acquire()
@@ -64,8 +64,8 @@ struct EpollCall {
         return n
     }
 
-    /// The kernel's events behind the first `n`; the number of all, or -errno when there are none.
-    private func kernelNow(_ n: Int) -> Int {
+    /// The kernel's events behind the first `n`; the number of all, or -errno when there are none. `isLast`: the list is not reported after it.
+    private func kernelNow(_ n: Int, isLast: Bool = true) -> Int {
         set.pointee.kernelLook = slc_tsc()
         set.pointee.fullLooks = 0
         if set.pointee.hasInner { EpollSet.refreshWatched() }
@@ -73,7 +73,7 @@ struct EpollCall {
         if k < 0 { return n > 0 ? n : k }
         guard k > 0 else { return n }
         let all = n + set.sortOut(events, n, k)
-        return all < max ? again(all) : all
+        return isLast && all < max ? again(all) : all
     }
 
     private var number: Int32 { self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }
@@ -141,19 +141,21 @@ struct EpollCall {
     private func sleep() -> Int {
         let began = slc_tsc()
         set.pointee.lock.acquire()
-        set.pointee.sleepers += 1
+        set.fallAsleep()
         set.announce()
         set.takeBits()
         var n = set.report(events, max)
         set.pointee.lock.release()
-        if n == 0 { n = block() }
+        // A level-triggered member stays in the list: a second report would name it twice in one answer.
+        let hasReported = n != 0
+        if !hasReported { n = block() }
         set.pointee.lock.acquire()
-        set.pointee.sleepers -= 1
-        if set.pointee.sleepers <= 0 && !set.pointee.isWatched { set.sayAwake() }
+        let others = set.wakeUp()
+        if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
-        if n >= 0 && n < max { n += set.report(events + n, max - n) }
+        if !hasReported && n >= 0 && n < max { n += set.report(events + n, max - n) }
         let first = set.pointee.watches
-        let isLast = set.pointee.kept >= 0 && set.pointee.sleepers <= 0
+        let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()
         leaveBell()
         if isLast { endKept() }

@@ -77,6 +77,7 @@ private struct PollCall {
                 if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { if e.pointee.lane == UInt32(SL_LANE_MEETING) { Meet.consider(e, fds[i].fd) } }
             } else if DescriptorTable.kind(entry) == 2 {
                 EpollSet.watchedFromOutside(entry)
+                if EpollSet.of(entry).pointee.hasInner { EpollSet.refreshWatched() }
             }
             i += 1
         }

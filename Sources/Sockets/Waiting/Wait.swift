@@ -149,7 +149,7 @@ struct Wait {
             if r == 0 { return deadline != 0 && whole && slice != left ? .timedOut : .ready }
         }
         if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
-        if r == -Int(EINTR) && interrupts.any() { return .restarted }
+        if interrupts.any() { return .restarted }
         if r > 0 {
             rung = fds.1.revents != 0
             if fds.2.revents != 0, let pair = e.local.pointee.pair {

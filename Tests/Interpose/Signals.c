@@ -1,0 +1,244 @@
+// Signals as a program sees them: the transcript must be the same with and without the library.
+#include "Exercise.h"
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <ucontext.h>
+
+typedef void (*handler)(int);
+int __sigaction(int, const struct sigaction *, struct sigaction *);
+handler bsd_signal(int, handler);
+handler __sysv_signal(int, handler);
+
+static volatile sig_atomic_t hits;
+static void count(int signal) { (void)signal, hits++; }
+static void other(int signal) { (void)signal, hits += 100; }
+static const char *name_of(void *h) {
+    return h == SIG_DFL ? "default" : h == SIG_IGN ? "ignore" : h == SIG_ERR ? "error" : h == SIG_HOLD ? "hold"
+        : h == count ? "count" : h == other ? "other" : "unknown";
+}
+static void say_action(const char *when, int signal) {
+    struct sigaction a;
+    memset(&a, 0x55, sizeof a);
+    must(!sigaction(signal, NULL, &a), "sigaction");
+    unsigned long mask;
+    memcpy(&mask, &a.sa_mask, sizeof mask);
+    printf("%s: %s flags %x mask %lx\n", when, name_of(a.sa_handler), a.sa_flags, mask);
+}
+
+static void actions(void) {
+    struct sigaction a = {.sa_handler = count, .sa_flags = SA_RESTART}, b = {.sa_handler = other, .sa_flags = SA_NODEFER}, old;
+    sigaddset(&a.sa_mask, SIGUSR2), sigaddset(&a.sa_mask, SIGKILL);
+    say_action("first", SIGUSR1);
+    SAY("sigaction", sigaction(SIGUSR1, &a, NULL));
+    say_action("set", SIGUSR1);
+    SAY("__sigaction", __sigaction(SIGUSR1, &b, &old));
+    printf("old %s %x\n", name_of(old.sa_handler), old.sa_flags);
+    SAY("restored", sigaction(SIGUSR1, &old, &old));
+    say_action("again", SIGUSR1);
+    a.sa_handler = SIG_IGN;
+    SAY("ignored", sigaction(SIGUSR1, &a, &old));
+    printf("old %s\n", name_of(old.sa_handler));
+    say_action("ignored", SIGUSR1);
+    SAY("SIGKILL", sigaction(SIGKILL, &b, NULL));
+    SAY("SIGSTOP", sigaction(SIGSTOP, &b, &old));
+    SAY("too high", sigaction(65, &b, NULL));
+    SAY("zero", sigaction(0, &b, NULL));
+    SAY("libc's own", sigaction(32, &b, NULL));
+    SAY("highest", sigaction(64, &b, NULL));
+    say_action("highest", 64);
+
+    printf("signal %s\n", name_of(signal(SIGUSR1, count)));
+    say_action("signal", SIGUSR1);
+    printf("signal %s\n", name_of(signal(SIGUSR1, other)));
+    printf("bsd_signal %s\n", name_of(bsd_signal(SIGUSR1, count)));
+    printf("ssignal %s\n", name_of(ssignal(SIGUSR1, other)));
+    SAY("siginterrupt", siginterrupt(SIGUSR1, 1));
+    say_action("siginterrupt", SIGUSR1);
+    signal(SIGUSR1, count);
+    say_action("signal after it", SIGUSR1);
+    SAY("siginterrupt back", siginterrupt(SIGUSR1, 0));
+    say_action("siginterrupt back", SIGUSR1);
+    SAY("siginterrupt wrong", siginterrupt(99, 1));
+    printf("sysv_signal %s\n", name_of(sysv_signal(SIGUSR1, other)));
+    say_action("sysv_signal", SIGUSR1);
+    raise(SIGUSR1);
+    say_action("one shot", SIGUSR1);
+    printf("__sysv_signal %s\n", name_of(__sysv_signal(SIGUSR1, count)));
+    printf("signal wrong %s", name_of(signal(SIGUSR1, SIG_ERR)));
+    printf(" %s\n", name_of(signal(99, count)));
+
+    printf("sigset %s\n", name_of(sigset(SIGUSR2, count)));
+    printf("sigset hold %s\n", name_of(sigset(SIGUSR2, SIG_HOLD)));
+    printf("sigset held %s\n", name_of(sigset(SIGUSR2, other)));
+    say_action("sigset", SIGUSR2);
+    SAY("sigignore", sigignore(SIGUSR2));
+    say_action("sigignore", SIGUSR2);
+    signal(SIGINT, count);
+    SAY("system", system("true"));
+    say_action("after system", SIGINT);
+    printf("hits %d\n", hits);
+}
+
+static sigjmp_buf back;
+static void leave(int signal) { siglongjmp(back, signal); }
+static void say_mask(const char *when) {
+    sigset_t s;
+    unsigned long mask;
+    sigprocmask(SIG_BLOCK, NULL, &s);
+    memcpy(&mask, &s, sizeof mask);
+    printf("%s: mask %lx\n", when, mask);
+}
+static void full(int signal, siginfo_t *info, void *context) {
+    unsigned long mask;
+    memcpy(&mask, &((ucontext_t *)context)->uc_sigmask, sizeof mask);
+    printf("signal %d code %d value %d from self %d, interrupted mask %lx\n", signal, info->si_code, info->si_value.sival_int,
+           info->si_pid == getpid(), mask);
+    say_mask("in the handler");
+}
+static void nested(int signal) {
+    static int depth;
+    printf("depth %d\n", ++depth);
+    if (depth < 3) raise(signal);
+    printf("back at %d\n", depth--);
+}
+static char *alternate;
+static void where(int signal) {
+    (void)signal;
+    char here;
+    printf("on the alternate stack %d\n", &here >= alternate && &here < alternate + 65536);
+}
+
+static void deliveries(void) {
+    struct sigaction a = {.sa_sigaction = full, .sa_flags = SA_SIGINFO};
+    sigaddset(&a.sa_mask, SIGHUP);
+    sigaction(SIGUSR1, &a, NULL);
+    sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 1234});
+    say_mask("after it");
+    a.sa_flags |= SA_NODEFER;
+    sigaction(SIGUSR1, &a, NULL);
+    raise(SIGUSR1);
+    sigaction(SIGSEGV, &a, NULL); // one that is never put off keeps its own mask
+    raise(SIGSEGV);
+    a = (struct sigaction){.sa_handler = nested, .sa_flags = SA_NODEFER};
+    sigaction(SIGUSR1, &a, NULL);
+    raise(SIGUSR1);
+    for (int i = 0, signals[] = {SIGUSR1, SIGSEGV, SIGALRM}; i < 3; i++) {
+        signal(signals[i], leave);
+        int came = sigsetjmp(back, 1);
+        if (!came) raise(signals[i]);
+        printf("left by %d\n", came);
+        say_mask("after siglongjmp");
+    }
+    signal(SIGSEGV, leave);
+    int came = sigsetjmp(back, 1);
+    if (!came) *(volatile int *)8 = 1;
+    printf("fault %d\n", came);
+    signal(SIGSEGV, SIG_DFL);
+    alternate = malloc(65536);
+    sigaltstack(&(stack_t){.ss_sp = alternate, .ss_size = 65536}, NULL);
+    a = (struct sigaction){.sa_handler = where, .sa_flags = SA_ONSTACK | (int)SA_RESETHAND};
+    sigaction(SIGUSR1, &a, NULL);
+    raise(SIGUSR1);
+    say_action("reset", SIGUSR1);
+    hits = 0;
+    signal(SIGUSR1, count), signal(SIGUSR2, count);
+    sigset_t both, before;
+    sigemptyset(&both), sigaddset(&both, SIGUSR1), sigaddset(&both, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &both, &before);
+    raise(SIGUSR1), raise(SIGUSR2), raise(SIGUSR1);
+    printf("blocked %d\n", hits);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    printf("then %d\n", hits);
+}
+
+// A blocking call and a handler: the helper waits until the thread sleeps, signals it, and then lets the call end.
+static pthread_t sleeper;
+static pid_t sleeper_id;
+static int way[2];
+static void *disturb(void *ignored) {
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", sleeper_id);
+    int before = hits;
+    for (int asleep = 0; !asleep; sched_yield()) {
+        int fd = open(path, O_RDONLY);
+        ssize_t n = read(fd, text, sizeof text - 1);
+        close(fd);
+        text[n > 0 ? n : 0] = 0;
+        asleep = strstr(text, ") S") != NULL;
+    }
+    pthread_kill(sleeper, SIGUSR1);
+    while (hits == before) sched_yield();
+    must(write(way[1], "x", 1) == 1, "write");
+    return ignored;
+}
+static void restarts(const char *name, int flags) {
+    struct sigaction a = {.sa_handler = count, .sa_flags = flags};
+    sigaction(SIGUSR1, &a, NULL);
+    pthread_t helper;
+    sleeper = pthread_self(), sleeper_id = gettid();
+    must(!pipe(way), "pipe");
+    pthread_create(&helper, NULL, disturb, NULL);
+    SAY(name, read(way[0], &(char){0}, 1));
+    pthread_join(helper, NULL);
+    close(way[0]), close(way[1]);
+}
+
+static void children(void) {
+    signal(SIGUSR1, count);
+    hits = 0;
+    fflush(stdout);
+    pid_t pid = vfork();
+    if (pid == 0) { // sets handlers of its own and is not to touch its parent's
+        signal(SIGUSR1, other);
+        signal(SIGUSR2, SIG_IGN);
+        _exit(signal(SIGUSR1, SIG_DFL) == other ? 3 : 4);
+    }
+    say_end("vfork", pid);
+    say_action("after vfork", SIGUSR1);
+    raise(SIGUSR1);
+    printf("hits %d\n", hits);
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        handler was = signal(SIGUSR1, other);
+        raise(SIGUSR1);
+        _exit(was == count && hits == 101 ? 3 : 4);
+    }
+    say_end("fork", pid);
+    raise(SIGUSR1);
+    printf("hits %d\n", hits);
+}
+
+static void *change_often(void *h) {
+    for (int i = 0; i < 20000; i++) signal(SIGUSR2, h);
+    return NULL;
+}
+static void many(void) {
+    pthread_t t[2];
+    hits = 0;
+    signal(SIGUSR2, count);
+    pthread_create(&t[0], NULL, change_often, count);
+    pthread_create(&t[1], NULL, change_often, other);
+    for (int i = 0; i < 20000; i++) raise(SIGUSR2);
+    pthread_join(t[0], NULL), pthread_join(t[1], NULL);
+    printf("all ran %d\n", hits >= 20000 && hits <= 2000000);
+    for (int i = 0; i < 500; i++) { // more different actions than one block of them holds
+        struct sigaction a = {.sa_handler = count};
+        memcpy(&a.sa_mask, &(unsigned long){(unsigned long)i << 34}, 8);
+        must(!sigaction(SIGUSR1, &a, NULL), "sigaction");
+    }
+    say_action("last of many", SIGUSR1);
+}
+
+int main(void) {
+    setvbuf(stdout, NULL, _IOLBF, 1 << 16);
+    actions();
+    deliveries();
+    restarts("read, SA_RESTART", SA_RESTART);
+    restarts("read, none", 0);
+    children();
+    many();
+    puts("done");
+    return 0;
+}
