@@ -182,7 +182,6 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         e.pointee.role = 0
         e.pointee.state = r == 0 ? UInt32(SL_ENDPOINT_CONNECTED) : UInt32(SL_ENDPOINT_CONNECTING)
         if r == 0 {
-            Identity.learnLocal(e, fd)
             if process.settings.laneAt == 0 { Meet.advance(e, fd) }
         }
     }

@@ -90,6 +90,13 @@ import Stacks
 
 @c(sluice_at_exit) public func atExit() {
     guard process.started, process.isOwner else { return }
+    var p = process.pairs
+    while let pair = p {
+        if pair.pointee.ownNonce != process.nonce {
+            pair.giveBackNumbers { UnsafeMutablePointer<Waiter>(bitPattern: $0)?.pointee.owner == process.nonce }
+        }
+        p = pair.pointee.next
+    }
     // A peer that left its end is owed what it had not read; counts of shared ends are kept true.
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }

@@ -35,6 +35,7 @@ enum Lane {
         e.pointee.rx_direction = UInt64(UInt(bitPattern: sl_region_direction(map, Int(slot), 1 - side)))
         rx.release()
         process.calibrate()
+        setKernelLowWater(fd, 1, e)
         e.pointee.lane_generation = e.pointee.lane_generation &+ 1
         e.pointee.reason = Reason.none.number
         slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_LOOPBACK))
@@ -44,6 +45,13 @@ enum Lane {
         e.pointee.counters.lane_openings &+= 1
         count(StackCounter.lanesOpened)
         EpollSet.laneAttached(e)
+    }
+
+    /// SO_RCVLOWAT is ours while there is a lane: the kernel socket alone cannot know what is there.
+    static func setKernelLowWater(_ fd: Int32, _ n: Int32, _ e: Endpoint) {
+        guard e.pointee.rx_lowat > 1 else { return }
+        var v = n
+        _ = slc_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &v, 4)
     }
 
     private static func reset(_ h: Half) {
@@ -113,6 +121,7 @@ enum Lane {
         slc_set_u64(&w.direction.pointee.ring_end, end)
         e.tx.pointee.other_offset = end
         if end != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+        e.pointee.counters.tx_ring_bytes &-= e.tx.pointee.offset &- end
         e.tx.pointee.phase &+= 1
         slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
         e.pointee.counters.lane_handbacks &+= 1
@@ -217,6 +226,7 @@ enum Lane {
             notifyAll(e)
         }
         rxLock.release()
+        setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
         count(StackCounter.lanesHandedBack)
         if mustWait { TakeBack.await(e) }
     }

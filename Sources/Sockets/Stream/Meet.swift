@@ -13,6 +13,8 @@ enum Meet {
         if e.pointee.lane == UInt32(SL_LANE_KERNEL) {
             let messages = e.pointee.messages_in &+ e.pointee.messages_out
             if process.settings.laneAt != 0 {
+                // Known to the tools, too, before it is old enough for a lane.
+                if messages == 4 && e.pointee.cookie == 0 { _ = Identity.learn(e, fd) }
                 guard messages >= e.pointee.next_attempt, isAlive(e, messages) else { return }
             }
         }
@@ -43,7 +45,8 @@ enum Meet {
 
     private static func work(_ e: Endpoint, _ fd: Int32) {
         // Lane at the first byte: the call waits for its peer, a bounded time.
-        let patience: UInt64 = process.settings.laneAt == 0 ? 30_000_000 : 0
+        let patience: UInt64 = process.settings.laneAt == 0 && e.local.pointee.meeting.waits < 3 ? 30_000_000 : 0
+        e.local.pointee.meeting.waits &+= 1
         let began = patience == 0 ? 0 : slc_now_ns()
         while true {
             switch Rendezvous.step(e, fd) {

@@ -64,6 +64,7 @@ struct Wait {
             return slc_acquire_u64(&rx.pointee.producer) != slc_relaxed_u64(&e.rx.pointee.offset)
                 || slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase)
         case .space:
+            if slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 0 { return false }
             let used = slc_relaxed_u64(&e.tx.pointee.offset) &- slc_acquire_u64(&tx.pointee.consumer)
             return used <= e.pointee.tx_limit - e.pointee.tx_limit / 3
                 || slc_acquire_u32(&tx.pointee.closed) != 0

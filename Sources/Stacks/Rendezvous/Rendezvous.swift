@@ -16,7 +16,7 @@ public enum MeetingResult {
 public enum Rendezvous {
     /// Number of looks after which an end gives up, and how long a name stays open.
     static var patience: UInt32 { 64 }
-    static var nameNs: UInt64 { 50_000_000 }
+    static var nameNs: UInt64 { process.settings.laneAt == 0 ? 1_000_000_000 : 50_000_000 }
     static var greetingNs: UInt64 { 50_000_000 }
 
     /// One step forward for the connection `e` with descriptor `fd`.
