@@ -63,14 +63,16 @@ import Stacks
 
 /// Before exec: what the new image will hold must be whole in the kernel, and what CLOEXEC closes is let go.
 @c(sluice_before_exec) public func beforeExec() {
-    guard process.started, process.isOwner else { return }
+    guard process.started else { return }
+    // A vfork child shares our memory: it hands back, and counts nothing.
+    let isOwner = process.isOwner
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let e = endpoint(entry)
         let flags = slc_fcntl(fd, F_GETFD, 0)
         if flags >= 0 && flags & 1 == 0 {
             Lane.handBack(e, fd, .exec, foreign: true)
-        } else {
+        } else if isOwner {
             _ = slc_sub_u32(&e.pointee.descriptors, 1)
         }
         return true

@@ -110,6 +110,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         pointee.lock.acquire()
         if data == Tags.bell {
             if let w = pointee.waiter { Waiter.silence(w) }
+        } else if data == Tags.channel {
+            readChannels()
         } else if let m = Tags.member(data), m.pointee.set == self {
             m.pointee.kernelNews = true
             enqueue(m, isNew: false)

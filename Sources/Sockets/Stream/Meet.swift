@@ -52,7 +52,17 @@ enum Meet {
             switch Rendezvous.step(e, fd) {
             case .met(let pair, let region, let slot, let rings):
                 e.local.pointee.meeting.end()
-                Lane.attach(e, fd, pair, region, slot, rings)
+                // No fork between the look at who holds the socket and the addresses that a child would not have mapped.
+                process.lock.acquire()
+                let isSole = e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors)
+                if isSole { Lane.map(e, fd, pair, region, slot, rings) }
+                process.lock.release()
+                guard isSole else {
+                    Lane.leave(pair, region, slot, rings)
+                    failed(e, .sharedByFork)
+                    return
+                }
+                Lane.attached(e, fd)
                 openBoth(e, fd)
                 return
             case .failed(let reason):
