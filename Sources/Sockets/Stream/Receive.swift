@@ -160,10 +160,15 @@ extension Lane {
         if r == -Int(EAGAIN) { return e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
         // What was published before the end is in the ring by now.
         if let n = reader.available(), n > 0 {
+            if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
             if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase { reader.unclaim() }
             return nil
         }
-        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
+        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase {
+            // The look has taken the socket's error: it is told when the stream comes to its end.
+            if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+            return nil
+        }
         if r == 0 {
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
             return survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
