@@ -230,3 +230,8 @@ uint64_t slc_inode(int fd) {
     struct stat st;
     return slc_syscall3(SYS_fstat, fd, SLC_P(&st), 0) < 0 ? 0 : st.st_ino;
 }
+
+long slc_is_regular(int fd) {
+    struct stat st;
+    return slc_syscall3(SYS_fstat, fd, SLC_P(&st), 0) == 0 && S_ISREG(st.st_mode);
+}

@@ -48,13 +48,21 @@ struct Redis {
                         "-t", operation, "-c", "\(load.clients)", "-P", "\(load.pipeline)", "-n", "\(count)", "--csv",
                     ]
                 }
-                // The first run puts the key there and shows how many requests the measured time needs.
-                let few = 2000 * load.pipeline
-                let first = try running.measure(command("set", few), environment, within: 30)
-                let rate = try Self.line(of: "set", in: first.text).rate
-                let count = min(20_000_000, max(few, Int(rate * Double(pace.isQuick ? 400 : 1000) / 1000)))
-                let measured = try running.measure(command(load.operation, count), environment, within: 60)
-                let line = try Self.line(of: load.operation, in: measured.text)
+                func one(_ count: Int) throws -> ((text: String, processor: Double), (rate: Double, median: Double, p99: Double))
+                {
+                    let measured = try running.measure(command(load.operation, count), environment, within: 60)
+                    return (measured, try Self.line(of: load.operation, in: measured.text))
+                }
+                // The first run puts the key there. The measured one is repeated with more requests until it takes half of the
+                // wanted time: in a short one the connections' begin would be what is measured.
+                var count = 2000 * load.pipeline
+                _ = try running.measure(command("set", count), environment, within: 30)
+                let wanted = pace.isQuick ? 0.4 : 1.0
+                var (measured, line) = try one(count)
+                while Double(count) / line.rate < wanted / 2 && count < 20_000_000 {
+                    count = min(20_000_000, Int(line.rate * wanted) + count)
+                    (measured, line) = try one(count)
+                }
                 return .measured(
                     Sample(values: [
                         .rate: line.rate, .median: line.median * 1e6, .p99: line.p99 * 1e6,

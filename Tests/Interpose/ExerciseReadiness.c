@@ -145,10 +145,14 @@ void exercise_select(void) {
     t = (struct timeval){5, 0};
     SELECT("select urgent", 64, NULL, NULL, &x, &t);
     recv(p[0], &(char){0}, 1, MSG_OOB);
+    recv(p[0], &(char[8]){0}, 8, MSG_DONTWAIT);
+    shutdown(p[0], SHUT_WR);
     close(p[1]);
+    SAY("poll shows the end", poll(&(struct pollfd){p[0], 0, 0}, 1, 5000));
     FD_SET(p[0], &x);
     t = (struct timeval){0, 20000};
     SELECT("select end, exceptional only", 64, NULL, NULL, &x, &t);
+    printf("left %ld.%06ld\n", (long)t.tv_sec, (long)t.tv_usec);
     struct timespec none = {0, 0}, bad = {0, -1};
     FD_ZERO(&r);
     FD_SET(p[0], &r);

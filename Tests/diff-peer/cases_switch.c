@@ -29,7 +29,7 @@ DP_CASE(switch, many_fresh_connections) {
 
 DP_CASE(switch, both_directions_at_once) {
     int fd = dp_pair(DP_COLD | DP_NONBLOCK);
-    size_t total = 4 << 20, sent = 0, received = 0;
+    size_t total = 16 << 20, sent = 0, received = 0;
     uint8_t out[3000], in[3000], expected[3000];
     unsigned own = dp_server ? 1 : 2;
     while (sent < total || received < total) {

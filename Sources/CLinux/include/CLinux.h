@@ -159,6 +159,8 @@ SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
 SLC_HIDDEN long slc_peer_pid(int fd);
 /// A duplicate of another process's descriptor (pidfd_getfd(2): what ptrace access allows).
 SLC_HIDDEN long slc_foreign_descriptor(int pid, int number);
+/// 1 when the descriptor is a regular file.
+SLC_HIDDEN long slc_is_regular(int fd);
 /// The inode of a descriptor, 0 on failure.
 SLC_HIDDEN uint64_t slc_inode(int fd);
 /// SO_PEERCRED: user id of the other end, as it was at connect or listen.

@@ -212,14 +212,16 @@ extension UnsafeMutablePointer where Pointee == Member {
     /// The peer tells this set when a third of the ring is free.
     func armSpace() {
         guard let w = pointee.watch, let tx = pointee.endpoint.txDirection else { return }
-        if pointee.endpoint.tx.pointee.phase & 1 == 0 {
-            var event = epoll_event()
-            event.events = Set.lanedEvents | Readiness.OUT
-            event.data.u64 = pointee.tag
-            _ = slc_epoll_ctl(pointee.set.pointee.fd, EPOLL_CTL_MOD, pointee.fd, &event)
-            return
-        }
+        if pointee.endpoint.tx.pointee.phase & 1 == 0 { return armKernelSpace() }
         _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
         if Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { pointee.set.enqueue(self, isNew: false) }
+    }
+
+    /// In a kernel phase the kernel's set tells of space.
+    func armKernelSpace() {
+        var event = epoll_event()
+        event.events = Set.lanedEvents | Readiness.OUT
+        event.data.u64 = pointee.tag
+        _ = slc_epoll_ctl(pointee.set.pointee.fd, EPOLL_CTL_MOD, pointee.fd, &event)
     }
 }

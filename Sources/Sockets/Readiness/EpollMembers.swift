@@ -19,7 +19,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         process.lock.acquire()
         let record = process.pool.take(MemoryLayout<Member>.stride)
         if pointee.memberCount > 2 * pointee.bucketCount { grow() }
-        process.lock.release()
+        defer { process.lock.release() }
         guard let m = record?.assumingMemoryBound(to: Member.self) else { return nil }
         m.initialize(to: Member(set: self, endpoint: e, fd: fd, events: event.events, data: event.data.u64))
         let bucket = Int(fd) & (pointee.bucketCount - 1)
@@ -60,6 +60,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             cutFromSlot(m, w)
         }
         let e = m.pointee.endpoint
+        process.lock.acquire()
+        defer { process.lock.release() }
         var p = e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
         if p == m {
             e.local.pointee.memberships = m.pointee.nextOfEndpoint.map { UnsafeMutableRawPointer($0) }
@@ -69,10 +71,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
                 p = q.pointee.nextOfEndpoint
             }
         }
-        process.lock.acquire()
         Tags.give(m.pointee.tag)
         process.pool.give(UnsafeMutableRawPointer(m), MemoryLayout<Member>.stride)
-        process.lock.release()
     }
 
     private func cutFromHash(_ m: UnsafeMutablePointer<Member>) {

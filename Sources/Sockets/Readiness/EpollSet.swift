@@ -88,6 +88,18 @@ struct EpollSet {
 typealias Set = UnsafeMutablePointer<EpollSet>
 
 extension UnsafeMutablePointer where Pointee == EpollSet {
+    /// A member for `e` that does not have our registration yet. The list of an endpoint's members is under the process lock.
+    func unattached(_ e: Endpoint) -> UnsafeMutablePointer<Member>? {
+        process.lock.acquire()
+        defer { process.lock.release() }
+        var next = e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
+        while let m = next {
+            if m.pointee.set == self && m.pointee.watch == nil { return m }
+            next = m.pointee.nextOfEndpoint
+        }
+        return nil
+    }
+
     @inline(__always) func fallAsleep() { _ = withUnsafeMutablePointer(to: &pointee.sleepers) { slc_add_u32($0, 1) } }
     /// How many sleep still.
     @inline(__always) func wakeUp() -> UInt32 { withUnsafeMutablePointer(to: &pointee.sleepers) { slc_sub_u32($0, 1) } &- 1 }
@@ -177,14 +189,14 @@ extension EpollSet {
 
     /// A connection has got its lane: its members get our registration.
     static func laneAttached(_ e: Endpoint) {
-        var next = e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
-        while let m = next {
-            next = m.pointee.nextOfEndpoint
-            let set = m.pointee.set
+        each { set in
             set.pointee.lock.acquire()
-            set.takeOver(m, isRegistered: true)
-            set.enqueue(m, isNew: false)
-            set.wakeOwn()
+            while let m = set.unattached(e) {
+                set.takeOver(m, isRegistered: true)
+                guard m.pointee.watch != nil else { break }
+                set.enqueue(m, isNew: false)
+                set.wakeOwn()
+            }
             set.pointee.lock.release()
         }
     }
@@ -196,12 +208,16 @@ extension EpollSet {
         while let m = next {
             next = m.pointee.nextOfEndpoint
             m.pointee.seenEvents &= ~Readiness.OUT
-            if let w = m.pointee.watch, m.pointee.events & Readiness.OUT != 0, let tx = e.txDirection {
-                _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
-                if Readiness.ring(e) & Readiness.OUT != 0 {
-                    let word = sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!
-                    _ = slc_or_u64(&word.pointee.ready, 1 << UInt64(e.pointee.slot & 63))
-                }
+            guard let w = m.pointee.watch, m.pointee.events & Readiness.OUT != 0, let tx = e.txDirection else { continue }
+            if e.tx.pointee.phase & 1 == 0 {
+                m.armKernelSpace()
+                continue
+            }
+            _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
+            if Readiness.ring(e) & Readiness.OUT != 0 {
+                let word = sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!
+                _ = slc_or_u64(&word.pointee.ready, 1 << UInt64(e.pointee.slot & 63))
+                m.pointee.set.wakeOwn()
             }
         }
         process.lock.release()

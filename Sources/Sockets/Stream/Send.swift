@@ -178,7 +178,7 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
         }
         if r < 0 {
             if dontWait {
-                if source.done == 0 { EpollSet.wantsSpace(e) }
+                EpollSet.wantsSpace(e)
                 return source.done > 0 ? source.done : -Int(EAGAIN)
             }
             if wait == nil {

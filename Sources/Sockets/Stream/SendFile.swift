@@ -8,7 +8,7 @@ import Stacks
 public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
     let e = endpoint(entry)
     if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { Meet.consider(e, fd) }
-    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), n > 0, offset == nil || offset.unsafelyUnwrapped.pointee >= 0 else {
+    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), !Lane.sendsByKernel(e), n > 0, slc_is_regular(input) == 1, offset == nil || offset.unsafelyUnwrapped.pointee >= 0 else {
         return plainSendFile(e, fd, input, offset, n)
     }
     let interrupts = Interrupts()
@@ -21,6 +21,7 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
             done += r
             continue
         }
+        if r == -Int(EAGAIN) && e.isNonBlocking { EpollSet.wantsSpace(e) }
         if r != -Int(EAGAIN) || e.isNonBlocking { return failed(done, r) }
         guard Lane.hold(e) else { continue }
         let outcome = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
