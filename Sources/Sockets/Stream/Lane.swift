@@ -201,12 +201,12 @@ enum Lane {
         e.pointee.reason = reason.number
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
         let txLock = RobustLock(&e.tx.pointee.lock)
-        txLock.acquire()
+        if txLock.acquire() { mendSend(e, fd) }
         leaveRing(e, fd)
         notifyAll(e)
         txLock.release()
         let rxLock = RobustLock(&e.rx.pointee.lock)
-        rxLock.acquire()
+        if rxLock.acquire() { mendReceive(e, fd) }
         var mustWait = false
         if let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
             if foreign {
@@ -235,7 +235,7 @@ enum Lane {
         let asked = e.tx.pointee.phase & 1 == 1 && control != UInt32(SL_RX_OPEN)
         guard asked || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         if e.txDirection != nil {
             settle(e, fd)
             _ = flush(e, fd)

@@ -11,7 +11,7 @@ extension Lane {
     static func endInOrder(_ e: Endpoint, _ fd: Int32) {
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
         let txLock = RobustLock(&e.tx.pointee.lock)
-        txLock.acquire()
+        if txLock.acquire() { mendSend(e, fd) }
         if let d = e.txDirection {
             leaveRing(e, fd)
             finishTakeBack(e, fd)
@@ -19,7 +19,7 @@ extension Lane {
         }
         txLock.release()
         let rxLock = RobustLock(&e.rx.pointee.lock)
-        rxLock.acquire()
+        if rxLock.acquire() { mendReceive(e, fd) }
         if let d = e.rxDirection {
             let unread = slc_acquire_u64(&d.pointee.producer) &- e.rx.pointee.offset
             if e.rx.pointee.phase & 1 == 1 && unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {

@@ -27,7 +27,7 @@ extension Lane {
     /// -errno; `useKernel` when there is no lane. Takes the rx lock. `peeked`: bytes that this call has already shown by MSG_PEEK.
     static func receiveNow(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
         let lock = RobustLock(&e.rx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendReceive(e, fd) }
         let r = receiveLocked(e, fd, &target, flags)
         lock.release()
         return r

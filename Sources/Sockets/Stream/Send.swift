@@ -13,7 +13,7 @@ extension Lane {
     /// lane. Takes the tx lock.
     static func sendNow(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         let r = sendLocked(e, fd, &source, flags)
         lock.release()
         return r
