@@ -31,7 +31,10 @@ extension Lane {
                     settle(e, fd)
                     continue
                 }
-                return put(e, fd, writer, &source)
+                let r = put(e, fd, writer, &source)
+                // The ring was left in it: the kernel takes the bytes at once.
+                if r == -Int(EAGAIN) && e.tx.pointee.phase & 1 == 0 { continue }
+                return r
             }
             if e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
             if source.total > 0 && enterRing(e, fd) { continue }
