@@ -189,6 +189,7 @@ extension Lane {
         } else if r == 0 && target.left > 0 {
             if let n = restOfTakeBack(e, &target, flags) { return n }
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            _ = survivorIsReset(e)
             let pending = takeError(e)
             if pending != 0 { return -Int(pending) }
         }
