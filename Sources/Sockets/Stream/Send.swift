@@ -117,7 +117,7 @@ extension Lane {
         let endedInOrder = slc_acquire_u32(&r.pointee.ended) != 0
         if endedInOrder && !channelGone { return nil }
         if slc_acquire_u32(&d.pointee.closed) != 0 {
-            settle(e, fd)
+            leaveRing(e, fd)
             return nil
         }
         // Killed. With bytes that it never read the kernel would have reset the connection.
