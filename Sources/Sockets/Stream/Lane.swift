@@ -108,11 +108,15 @@ enum Lane {
     /// where all that follows goes too. So nothing stays behind in the ring whatever becomes of the receiver.
     static func leaveRing(_ e: Endpoint, _ fd: Int32) {
         guard let w = e.writer, e.tx.pointee.phase & 1 == 1 else { return }
-        if slc_acquire_u32(&w.direction.pointee.rx_control) == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
+        let control = slc_acquire_u32(&w.direction.pointee.rx_control)
+        if control == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
         let end = w.claim() ?? e.tx.pointee.offset
         slc_set_u64(&w.direction.pointee.ring_end, end)
         e.tx.pointee.other_offset = end
-        if end != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+        if control == UInt32(SL_RX_TAKING) || control == UInt32(SL_RX_GONE) && slc_relaxed_u32(&w.direction.pointee.closed) == 0 {
+            TakeBack.countReceivers(e, fd, w.direction)
+        }
+        if e.tx.pointee.other_offset != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
         e.tx.pointee.phase &+= 1
         slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
         e.pointee.counters.lane_handbacks &+= 1

@@ -144,6 +144,8 @@ extension Lane {
         var byte: UInt8 = 0
         let r = slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
         if r == -Int(EAGAIN) { return e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
+        // The look has taken the error from the socket.
+        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
         // What was published before the end is in the ring by now.
         if let n = reader.available(), n > 0 {
             if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase { reader.unclaim() }
@@ -186,6 +188,10 @@ extension Lane {
                 e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(r)
                 e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
             }
+        } else if r < 0 && r != -Int(EAGAIN) && target.left > 0 {
+            guard let n = restOfTakeBack(e, &target, flags) else { return r }
+            slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r))
+            return n
         } else if r == 0 && target.left > 0 {
             if let n = restOfTakeBack(e, &target, flags) { return n }
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
