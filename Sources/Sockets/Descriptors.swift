@@ -230,7 +230,7 @@ extension Lane {
     static func shutdown(_ e: Endpoint, _ fd: Int32, _ how: Int32) {
         if how != 0 {
             let lock = RobustLock(&e.tx.pointee.lock)
-            lock.acquire()
+            if lock.acquire() { mendSend(e, fd) }
             if let d = e.txDirection {
                 leaveRing(e, fd)
                 finishTakeBack(e, fd)
@@ -242,7 +242,7 @@ extension Lane {
         }
         if how != 1 {
             let lock = RobustLock(&e.rx.pointee.lock)
-            lock.acquire()
+            if lock.acquire() { mendReceive(e, fd) }
             e.rx.pointee.flags |= UInt32(SL_HALF_SHUT)
             e.rx.pointee.kernel_look = 0
             lock.release()

@@ -178,7 +178,8 @@ typedef struct sl_direction {
     uint32_t phase_reached;
     uint32_t closed;         ///< 1: the receiver closed in order and reads no more
     uint64_t mark_consumer;
-    uint64_t reserved1[5];
+    uint64_t taking_from;    ///< consumer when the receiver began to send by the sender's socket (SL_RX_TAKING)
+    uint64_t reserved1[4];
     // rarely written
     uint64_t data_waiters; ///< bit per waiter of the receiving side that wants to know of data
     uint32_t rx_control;     ///< SL_RX_*

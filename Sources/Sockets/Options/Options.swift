@@ -168,7 +168,7 @@ extension Lane {
         let lock = RobustLock(&e.rx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        guard let r = e.reader, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 else { return 0 }
+        guard let r = e.reader, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, !r.isClaimed else { return 0 }
         return r.available() ?? 0
     }
 

@@ -126,11 +126,15 @@ enum Lane {
     /// where all that follows goes too. So nothing stays behind in the ring whatever becomes of the receiver.
     static func leaveRing(_ e: Endpoint, _ fd: Int32) {
         guard let w = e.writer, e.tx.pointee.phase & 1 == 1 else { return }
-        if slc_acquire_u32(&w.direction.pointee.rx_control) == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
+        let control = slc_acquire_u32(&w.direction.pointee.rx_control)
+        if control == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
         let end = w.claim() ?? e.tx.pointee.offset
         slc_set_u64(&w.direction.pointee.ring_end, end)
         e.tx.pointee.other_offset = end
-        if end != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+        if control == UInt32(SL_RX_TAKING) || control == UInt32(SL_RX_GONE) && slc_relaxed_u32(&w.direction.pointee.closed) == 0 {
+            TakeBack.countReceivers(e, fd, w.direction)
+        }
+        if e.tx.pointee.other_offset != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
         e.pointee.counters.tx_ring_bytes &-= e.tx.pointee.offset &- end
         e.tx.pointee.phase &+= 1
         slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
@@ -220,12 +224,12 @@ enum Lane {
         e.pointee.reason = reason.number
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
         let txLock = RobustLock(&e.tx.pointee.lock)
-        txLock.acquire()
+        if txLock.acquire() { mendSend(e, fd) }
         leaveRing(e, fd)
         notifyAll(e)
         txLock.release()
         let rxLock = RobustLock(&e.rx.pointee.lock)
-        rxLock.acquire()
+        if rxLock.acquire() { mendReceive(e, fd) }
         var mustWait = false
         if let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
             if foreign {
@@ -255,7 +259,7 @@ enum Lane {
         let asked = e.tx.pointee.phase & 1 == 1 && control != UInt32(SL_RX_OPEN)
         guard asked || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         if e.txDirection != nil {
             settle(e, fd)
             _ = flush(e, fd)

@@ -27,7 +27,7 @@ extension Lane {
     /// -errno; `useKernel` when there is no lane. Takes the rx lock. `peeked`: bytes that this call has already shown by MSG_PEEK.
     static func receiveNow(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
         let lock = RobustLock(&e.rx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendReceive(e, fd) }
         var r = receiveLocked(e, fd, &target, flags)
         // What lies on both sides of a switch comes in one call.
         if r > 0 && target.left > 0 && !flags.peek && isAtSwitch(e) {
@@ -158,24 +158,21 @@ extension Lane {
         var byte: UInt8 = 0
         let r = slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
         if r == -Int(EAGAIN) { return e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
+        // The look has taken the error from the socket.
+        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
         // What was published before the end is in the ring by now.
         if let n = reader.available(), n > 0 {
-            if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
             if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase { reader.unclaim() }
             return nil
         }
-        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase {
-            // The look has taken the socket's error: it is told when the stream comes to its end.
-            if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
-            return nil
-        }
+        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
         if r == 0 {
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
             return survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
         }
         if r < 0 {
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
-            return r
+            return -Int(takeError(e))
         }
         if r > 0 {
             // Not from our peer's lane: somebody else writes to this connection. Deliver, and end the lane.
@@ -218,9 +215,14 @@ extension Lane {
                 e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(r)
                 e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
             }
+        } else if r < 0 && r != -Int(EAGAIN) && target.left > 0 {
+            guard let n = restOfTakeBack(e, &target, flags) else { return r }
+            slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r))
+            return n
         } else if r == 0 && target.left > 0 {
             if let n = restOfTakeBack(e, &target, flags) { return n }
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            _ = survivorIsReset(e)
             let pending = takeError(e)
             if pending != 0 { return -Int(pending) }
         }

@@ -13,7 +13,7 @@ extension Lane {
     /// lane. Takes the tx lock.
     static func sendNow(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         let r = sendLocked(e, fd, &source, flags)
         lock.release()
         return r
@@ -31,7 +31,10 @@ extension Lane {
                     settle(e, fd)
                     continue
                 }
-                return put(e, fd, writer, &source)
+                let r = put(e, fd, writer, &source)
+                // The ring was left in it: the kernel takes the bytes at once.
+                if r == -Int(EAGAIN) && e.tx.pointee.phase & 1 == 0 { continue }
+                return r
             }
             if e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
             if source.total > 0 && enterRing(e, fd) { continue }
@@ -117,7 +120,7 @@ extension Lane {
         let endedInOrder = slc_acquire_u32(&r.pointee.ended) != 0
         if endedInOrder && !channelGone { return nil }
         if slc_acquire_u32(&d.pointee.closed) != 0 {
-            settle(e, fd)
+            leaveRing(e, fd)
             return nil
         }
         // Killed. With bytes that it never read the kernel would have reset the connection.

@@ -57,7 +57,7 @@ extension Lane {
     /// One piece, without blocking. In a kernel phase it is the real call.
     static func sendFileNow(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         defer { lock.release() }
         guard let writer = e.writer else { return useKernel }
         if e.pointee.flags & UInt32(SL_EP_RESET) != 0 {

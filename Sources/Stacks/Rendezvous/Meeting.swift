@@ -64,13 +64,14 @@ public struct KernelCounts {
 
     /// Nil when the connection is not established, or the counts moved each time they were taken. Exact when nobody here
     /// sends or receives meanwhile: queue lengths that are equal before and after tell that nothing moved between.
-    public static func take(_ fd: Int32, connecting: Bool) -> KernelCounts? {
+    /// `afterFin`: also when the peer has ended.
+    public static func take(_ fd: Int32, connecting: Bool, afterFin: Bool = false) -> KernelCounts? {
         var tries = 0
         while tries < 32 {
             tries += 1
             var acked: UInt64 = 0
             var c = KernelCounts()
-            guard let before = Queues(fd), slc_tcp_counts(fd, &acked, &c.received) == 0, let after = Queues(fd) else { return nil }
+            guard let before = Queues(fd), slc_tcp_counts(fd, afterFin ? 1 : 0, &acked, &c.received) == 0, let after = Queues(fd) else { return nil }
             guard before == after else { continue }
             // bytes_acked counts the SYN of the connecting side.
             c.sent = acked &+ after.out &- (connecting ? 1 : 0)
