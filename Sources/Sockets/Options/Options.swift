@@ -55,7 +55,9 @@ private func addRingBytes(_ e: Endpoint, _ value: UnsafeMutableRawPointer, _ n: 
 public func setsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) -> Int {
     let e = endpoint(entry)
     if level == solSocket && name == statsOption { return -Int(ENOPROTOOPT) }
-    if handsBack(level, name) { Lane.handBack(e, fd, .option, foreign: false) }
+    // SO_PEEK_OFF counts from the first unread byte, which must be in the kernel then.
+    let takesAll = level == solSocket && name == 42
+    if handsBack(level, name) { Lane.handBack(e, fd, .option, foreign: takesAll) }
     let r = slc_setsockopt(fd, level, name, value, length)
     if r == 0 && level == solSocket {
         remember(e, name, value, length)
