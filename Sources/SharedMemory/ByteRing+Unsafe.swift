@@ -46,8 +46,9 @@ public struct RingWriter {
     /// Room for at least `wanted` bytes as far as known, else as much as there is; nil when damaged.
     @inline(__always) public func room(_ wanted: UInt64) -> UInt64? {
         let used = half.pointee.offset &- half.pointee.other_offset
-        // An empty ring begins at its first byte again; one look at the consumer's line tells.
-        if used < limit && limit &- used >= wanted && used &+ wanted <= bytes / 2 { return limit &- used }
+        // An empty ring begins at its first byte again; one look at the consumer's line a page tells.
+        let isSamePage = (half.pointee.offset ^ (half.pointee.offset &+ wanted)) >> 12 == 0
+        if used < limit && limit &- used >= wanted && isSamePage { return limit &- used }
         guard let now = unread() else { return nil }
         return now >= limit ? 0 : limit &- now
     }

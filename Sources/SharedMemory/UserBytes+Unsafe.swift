@@ -30,6 +30,9 @@ public struct UserBytes {
 
     @inline(__always) public var left: Int { total &- done }
 
+    /// The last piece filled its part to the end.
+    @inline(__always) public var isAtPart: Bool { part < count && offset == Int(parts[part].iov_len) }
+
     /// The next piece of at most `n` bytes: (address, length); length 0 when all is used.
     @inline(__always) public mutating func next(_ n: Int) -> (UnsafeMutableRawPointer?, Int) {
         while part < count {

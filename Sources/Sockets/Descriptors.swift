@@ -84,6 +84,17 @@ private func acceptedFromOutside(_ fd: Int32, _ flags: Int32) {
     forget(fd, entry, closing: false)
 }
 
+/// Another number of the same description, -1 when there is none.
+private func otherNumber(_ entry: UInt64, _ left: Int32) -> Int32 {
+    guard left > 0 else { return -1 }
+    var found: Int32 = -1
+    DescriptorTable.each { fd, other in
+        if other == entry { found = fd }
+        return found < 0
+    }
+    return found
+}
+
 /// The number no longer refers to what the entry says. `closing`: the real close follows.
 private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
     switch DescriptorTable.kind(entry) {
@@ -92,7 +103,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         process.lock.acquire()
         DescriptorTable.set(fd, 0)
         e.local.pointee.descriptors -= 1
-        if e.local.pointee.descriptor == fd { e.local.pointee.descriptor = -1 }
+        if e.local.pointee.descriptor == fd { e.local.pointee.descriptor = otherNumber(entry, e.local.pointee.descriptors) }
         let last = slc_sub_u32(&e.pointee.descriptors, 1) == 1
         let lastHere = e.local.pointee.descriptors == 0
         if lastHere { e.local.pointee.meeting.end() }
@@ -182,7 +193,6 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         e.pointee.role = 0
         e.pointee.state = r == 0 ? UInt32(SL_ENDPOINT_CONNECTED) : UInt32(SL_ENDPOINT_CONNECTING)
         if r == 0 {
-            Identity.learnLocal(e, fd)
             if process.settings.laneAt == 0 { Meet.advance(e, fd) }
         }
     }

@@ -22,6 +22,11 @@ public func getsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int
         }
     }
     let r = slc_getsockopt(fd, level, name, value, length)
+    // Whoever has read a reset here is not told of it again: the next send asks the kernel.
+    if r == 0 && level == solSocket && name == 4, let value, value.loadUnaligned(as: Int32.self) != 0 { _ = slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN)) }
+    if r == 0 && level == solSocket && name == 18 && e.pointee.rx_lowat > 1, let value, let length, length.pointee >= 4 {
+        value.storeBytes(of: e.pointee.rx_lowat, as: UInt32.self)
+    }
     if r == 0 && level == solTCP && name == 11, let value, let length { addRingBytes(e, value, Int(length.pointee)) }
     return r
 }
@@ -52,7 +57,12 @@ public func setsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int
     if level == solSocket && name == statsOption { return -Int(ENOPROTOOPT) }
     if handsBack(level, name) { Lane.handBack(e, fd, .option, foreign: false) }
     let r = slc_setsockopt(fd, level, name, value, length)
-    if r == 0 && level == solSocket { remember(e, name, value, length) }
+    if r == 0 && level == solSocket {
+        remember(e, name, value, length)
+        if name == 18 && slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) && e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 {
+            Lane.setKernelLowWater(fd, 1, e)
+        }
+    }
     return r
 }
 

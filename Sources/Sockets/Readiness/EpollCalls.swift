@@ -110,6 +110,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         pointee.lock.acquire()
         if data == Tags.bell {
             if let w = pointee.waiter { Waiter.silence(w) }
+        } else if data == Tags.channel {
+            readChannels()
         } else if let m = Tags.member(data), m.pointee.set == self {
             m.pointee.kernelNews = true
             enqueue(m, isNew: false)
@@ -176,13 +178,15 @@ extension UnsafeMutablePointer where Pointee == Member {
     func look() -> UInt32? {
         let e = pointee.endpoint
         guard !pointee.isDisarmed, let rx = e.rxDirection else { return nil }
-        Lane.service(e, pointee.fd)
+        // The member's own number may be closed while a duplicate keeps the description open.
+        guard let fd = Lane.current(e, pointee.fd) else { return nil }
+        Lane.service(e, fd)
         let producer = slc_relaxed_u64(&rx.pointee.producer)
         var kernel: UInt32 = 0
         let carries = Readiness.kernelCarries(e)
         let hadNews = pointee.kernelNews
         if hadNews || carries {
-            kernel = Readiness.kernel(pointee.fd)
+            kernel = Readiness.kernel(fd)
             pointee.kernelNews = kernel & (Readiness.IN | Readiness.RDHUP | Readiness.HUP | Readiness.ERR | Readiness.PRI) != 0
         }
         let all = Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel)

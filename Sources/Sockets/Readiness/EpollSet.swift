@@ -276,6 +276,8 @@ enum Tags {
     nonisolated(unsafe) private static var secret: UInt64 = 0
 
     static var bell: UInt64 { secret | 0xffff_ffff }
+    /// A control channel of one of the set's pairs.
+    static var channel: UInt64 { secret | 0xffff_fffe }
 
     /// Under the process lock. 0: none left.
     static func take(_ m: UnsafeMutablePointer<Member>) -> UInt64 {

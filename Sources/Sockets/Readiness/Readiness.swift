@@ -51,6 +51,9 @@ enum Readiness {
     @inline(__always) static func merge(_ e: Endpoint, ring: UInt32, kernel: UInt32) -> UInt32 {
         var events = ring | kernel & ~(OUT | WRNORM)
         if kernel & (IN | RDHUP | HUP | ERR) != 0 { e.rx.pointee.kernel_look = 0 }
+        if e.pointee.rx_lowat > 1 && events & IN != 0 && kernel & (RDHUP | HUP | ERR) == 0 && !reachesLowWater(e) {
+            events &= ~(IN | RDNORM)
+        }
         let carriesOut = e.tx.pointee.phase & 1 == 0 && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0
         if carriesOut || kernel & (ERR | HUP) != 0 { events |= kernel & (OUT | WRNORM) }
         if kernel & RDHUP != 0 { _ = slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN)) }
@@ -58,6 +61,15 @@ enum Readiness {
         // The peer was killed: a writer learns it by writing.
         if kernel & RDHUP != 0, let tx = e.txDirection, slc_relaxed_u32(&tx.pointee.closed) != 0 { events |= OUT | WRNORM }
         return events
+    }
+
+    /// SO_RCVLOWAT over both sources.
+    @inline(never) private static func reachesLowWater(_ e: Endpoint) -> Bool {
+        guard let rx = e.rxDirection else { return true }
+        var queued: Int32 = 0
+        _ = slc_ioctl(e.local.pointee.descriptor, 0x541B, &queued)
+        let unread = slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
+        return unread &+ UInt64(max(0, queued)) >= UInt64(e.pointee.rx_lowat)
     }
 
     /// Asks the kernel about one socket.

@@ -8,8 +8,8 @@ import Stacks
 /// The lane of a stream: attached when both ends have mapped the slot, entered and left per direction by phases
 /// (sl_direction), ended with the socket.
 enum Lane {
-    /// Both ends have met. From now on every wait on this socket includes a bell.
-    static func attach(_ e: Endpoint, _ fd: Int32, _ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32, _ rings: UnsafeMutableRawPointer) {
+    /// Both ends have met. From now on every wait on this socket includes a bell. Under the process lock.
+    static func map(_ e: Endpoint, _ fd: Int32, _ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32, _ rings: UnsafeMutableRawPointer) {
         guard let map = pair.map(region) else { return }
         let side = Int(pair.pointee.side)
         let ring = pair.pointee.ringBytes
@@ -34,16 +34,34 @@ enum Lane {
         reset(e.rx)
         e.pointee.rx_direction = UInt64(UInt(bitPattern: sl_region_direction(map, Int(slot), 1 - side)))
         rx.release()
-        process.calibrate()
+        process.lanes &+= 1
         e.pointee.lane_generation = e.pointee.lane_generation &+ 1
         e.pointee.reason = Reason.none.number
         slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_LOOPBACK))
-        process.lock.acquire()
-        process.lanes &+= 1
-        process.lock.release()
         e.pointee.counters.lane_openings &+= 1
+    }
+
+    /// The slot is not used after all.
+    static func leave(_ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32, _ rings: UnsafeMutableRawPointer) {
+        process.lock.acquire()
+        Memory.unmap(UInt64(UInt(bitPattern: rings)), Int(pair.pointee.ringBytes) * 2)
+        pair.leaveSlot(region, slot)
+        process.lock.release()
+    }
+
+    /// Behind `map`, without the process lock.
+    static func attached(_ e: Endpoint, _ fd: Int32) {
+        process.calibrate()
+        setKernelLowWater(fd, 1, e)
         count(StackCounter.lanesOpened)
         EpollSet.laneAttached(e)
+    }
+
+    /// SO_RCVLOWAT is ours while there is a lane: the kernel socket alone cannot know what is there.
+    static func setKernelLowWater(_ fd: Int32, _ n: Int32, _ e: Endpoint) {
+        guard e.pointee.rx_lowat > 1 else { return }
+        var v = n
+        _ = slc_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &v, 4)
     }
 
     private static func reset(_ h: Half) {
@@ -117,6 +135,7 @@ enum Lane {
             TakeBack.countReceivers(e, fd, w.direction)
         }
         if e.tx.pointee.other_offset != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+        e.pointee.counters.tx_ring_bytes &-= e.tx.pointee.offset &- end
         e.tx.pointee.phase &+= 1
         slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
         e.pointee.counters.lane_handbacks &+= 1
@@ -221,6 +240,7 @@ enum Lane {
             notifyAll(e)
         }
         rxLock.release()
+        setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
         count(StackCounter.lanesHandedBack)
         if mustWait { TakeBack.await(e) }
     }

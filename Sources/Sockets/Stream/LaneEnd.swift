@@ -110,6 +110,8 @@ extension Lane {
         if others { e.local.pointee.kept = OwnDescriptor.duplicate(fd) }
         process.lock.release()
         let kept = others && e.local.pointee.kept >= 0
+        // They poll a number that will be another file's.
+        if kept { wakeOwn(e) }
         letGo(e)
         return kept
     }

@@ -13,6 +13,8 @@ enum Meet {
         if e.pointee.lane == UInt32(SL_LANE_KERNEL) {
             let messages = e.pointee.messages_in &+ e.pointee.messages_out
             if process.settings.laneAt != 0 {
+                // Known to the tools, too, before it is old enough for a lane.
+                if messages == 4 && e.pointee.cookie == 0 { _ = Identity.learn(e, fd) }
                 guard messages >= e.pointee.next_attempt, isAlive(e, messages) else { return }
             }
         }
@@ -43,13 +45,24 @@ enum Meet {
 
     private static func work(_ e: Endpoint, _ fd: Int32) {
         // Lane at the first byte: the call waits for its peer, a bounded time.
-        let patience: UInt64 = process.settings.laneAt == 0 ? 30_000_000 : 0
+        let patience: UInt64 = process.settings.laneAt == 0 && e.local.pointee.meeting.waits < 3 ? 30_000_000 : 0
+        e.local.pointee.meeting.waits &+= 1
         let began = patience == 0 ? 0 : slc_now_ns()
         while true {
             switch Rendezvous.step(e, fd) {
             case .met(let pair, let region, let slot, let rings):
                 e.local.pointee.meeting.end()
-                Lane.attach(e, fd, pair, region, slot, rings)
+                // No fork between the look at who holds the socket and the addresses that a child would not have mapped.
+                process.lock.acquire()
+                let isSole = e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors)
+                if isSole { Lane.map(e, fd, pair, region, slot, rings) }
+                process.lock.release()
+                guard isSole else {
+                    Lane.leave(pair, region, slot, rings)
+                    failed(e, .sharedByFork)
+                    return
+                }
+                Lane.attached(e, fd)
                 openBoth(e, fd)
                 return
             case .failed(let reason):

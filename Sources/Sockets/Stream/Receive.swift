@@ -28,9 +28,23 @@ extension Lane {
     static func receiveNow(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
         let lock = RobustLock(&e.rx.pointee.lock)
         if lock.acquire() { mendReceive(e, fd) }
-        let r = receiveLocked(e, fd, &target, flags)
+        var r = receiveLocked(e, fd, &target, flags)
+        // What lies on both sides of a switch comes in one call.
+        if r > 0 && target.left > 0 && !flags.peek && isAtSwitch(e) {
+            var more = r
+            while more > 0 && target.left > 0 && isAtSwitch(e) {
+                more = receiveLocked(e, fd, &target, flags)
+                if more > 0 { r += more }
+            }
+            if more < 0 && more != -Int(EAGAIN) && more != useKernel { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -more)) }
+        }
         lock.release()
         return r
+    }
+
+    @inline(__always) private static func isAtSwitch(_ e: Endpoint) -> Bool {
+        guard let d = e.rxDirection else { return false }
+        return slc_acquire_u32(&d.pointee.phase) != e.rx.pointee.phase || e.rx.pointee.phase & 1 == 1 && slc_relaxed_u64(&d.pointee.producer) != e.rx.pointee.offset
     }
 
     private static func receiveLocked(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
@@ -151,10 +165,18 @@ extension Lane {
             if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase { reader.unclaim() }
             return nil
         }
-        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
+        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase {
+            // The look has taken the socket's error: it is told when the stream comes to its end.
+            if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+            return nil
+        }
         if r == 0 {
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
             return survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
+        }
+        if r < 0 {
+            e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            return r
         }
         if r > 0 {
             // Not from our peer's lane: somebody else writes to this connection. Deliver, and end the lane.
@@ -172,14 +194,23 @@ extension Lane {
 
     /// A non-blocking real receive of at most `most` bytes.
     private static func kernelReceive(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int) -> Int {
-        var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
-            iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
-        )
-        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
-            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
+        let goal = min(most, target.left)
+        var r = kernelPiece(e, fd, &target, flags, goal)
+        // More parts than one real call was given.
+        while r > 0 && !flags.peek && r < goal && target.isAtPart {
+            let n = kernelPiece(e, fd, &target, flags, goal - r)
+            if n <= 0 { break }
+            r += n
+        }
+        return r
+    }
+
+    private static func kernelPiece(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int) -> Int {
+        let r = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
+            let p = room.baseAddress.unsafelyUnwrapped
             var m = msghdr()
             m.msg_iov = p
-            m.msg_iovlen = Int(target.remaining(most: min(most, target.left), p, 8))
+            m.msg_iovlen = Int(target.remaining(most: most, p, 64))
             return slc_recvmsg(fd, &m, (flags.raw & ~0x100) | 0x40)
         }
         if r > 0 {

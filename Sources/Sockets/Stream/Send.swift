@@ -47,7 +47,7 @@ extension Lane {
         let wanted = source.left
         guard wanted > 0 else { return 0 }
         guard var room = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
-        if room < UInt64(wanted) || peerMayBeGone(e) {
+        if room < UInt64(wanted) || peerMayBeGone(e, writer) {
             e.tx.pointee.kernel_look = slc_tsc()
             if let r = peerIsGone(e, fd) { return r }
             if e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
@@ -90,12 +90,15 @@ extension Lane {
         return -Int(EAGAIN)
     }
 
-    /// Nothing has been heard of the peer for 20 us: neither bytes nor progress.
-    @inline(__always) private static func peerMayBeGone(_ e: Endpoint) -> Bool {
+    /// Bytes lie unread and the reader has not moved for a millisecond.
+    @inline(__always) private static func peerMayBeGone(_ e: Endpoint, _ writer: RingWriter) -> Bool {
+        if e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) != 0 { return true }
         let now = slc_tsc()
-        guard now &- e.tx.pointee.kernel_look > 20 &* process.tickRate else { return false }
+        guard now &- e.tx.pointee.kernel_look > 1000 &* process.tickRate else { return false }
         e.tx.pointee.kernel_look = now
-        return e.tx.pointee.offset != e.tx.pointee.other_offset
+        let before = e.tx.pointee.other_offset
+        guard let unread = writer.unread() else { return true }
+        return unread != 0 && before == e.tx.pointee.other_offset
     }
 
     /// Asks the kernel whether the peer still is. Nil: yes, or the kernel phase tells (the ring was left).
@@ -134,14 +137,11 @@ extension Lane {
     private static func kernelSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
         let pending = takeError(e)
         if pending != 0 { return -Int(pending) }
-        var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
-            iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
-        )
-        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
-            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
+        let r = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
+            let p = room.baseAddress.unsafelyUnwrapped
             var m = msghdr()
             m.msg_iov = p
-            m.msg_iovlen = Int(source.remaining(most: source.left, p, 8))
+            m.msg_iovlen = Int(source.remaining(most: source.left, p, 64))
             return slc_sendmsg(fd, &m, flags | 0x40)
         }
         if r > 0 {

@@ -64,6 +64,7 @@ struct Wait {
             return slc_acquire_u64(&rx.pointee.producer) != slc_relaxed_u64(&e.rx.pointee.offset)
                 || slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase)
         case .space:
+            if slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 0 { return false }
             let used = slc_relaxed_u64(&e.tx.pointee.offset) &- slc_acquire_u64(&tx.pointee.consumer)
             return used <= e.pointee.tx_limit - e.pointee.tx_limit / 3
                 || slc_acquire_u32(&tx.pointee.closed) != 0
@@ -128,7 +129,8 @@ struct Wait {
         fds.1.fd = w?.pointee.bell ?? -1
         fds.1.events = Int16(POLLIN)
         fds.2.fd = onLane ? (e.local.pointee.pair?.pointee.channel ?? -1) : -1
-        fds.2.events = e.local.pointee.pair?.pointee.isStranger ?? false ? Int16(POLLIN) : 0
+        // A sharer of the peer's end, since a fork, may not know our bell: it rings by the channel.
+        fds.2.events = e.local.pointee.pair?.pointee.ownNonce ?? 0 == process.nonce ? Int16(POLLIN) : 0
         if e.local.pointee.pair?.pointee.peerIsGone ?? false { fds.2.fd = -1 }
         var slice: UInt64 = 0
         if onLane && w == nil { slice = 1_000_000 }

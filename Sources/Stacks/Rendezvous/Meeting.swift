@@ -25,6 +25,8 @@ public struct Meeting {
     public var looks: UInt32 = 0
     public var nextLook: UInt32 = 1
     public var attempts: UInt32 = 0
+    /// Calls that have waited for the peer (SLUICE_LANE_AT=0).
+    public var waits: UInt32 = 0
     public var peer = sl_message()
     public var peerUid: UInt32 = 0
     public var counts = KernelCounts()

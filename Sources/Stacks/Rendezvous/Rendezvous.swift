@@ -16,8 +16,9 @@ public enum MeetingResult {
 public enum Rendezvous {
     /// Number of looks after which an end gives up, and how long a name stays open.
     static var patience: UInt32 { 64 }
-    static var nameNs: UInt64 { 50_000_000 }
-    static var greetingNs: UInt64 { 50_000_000 }
+    static var nameNs: UInt64 { process.settings.laneAt == 0 ? 1_000_000_000 : 50_000_000 }
+    static var mostLooks: UInt32 { process.settings.laneAt == 0 ? 1 << 20 : 4096 }
+    static var greetingNs: UInt64 { nameNs }
 
     /// One step forward for the connection `e` with descriptor `fd`.
     public static func step(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
@@ -89,7 +90,7 @@ public enum Rendezvous {
         }
         m.pointee.meeting.looks &+= 1
         if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs { return .failed(.plainPeer) }
-        if m.pointee.meeting.looks > 4096 { return .failed(.plainPeer) }
+        if m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
         return .goOn
     }
 
@@ -104,7 +105,7 @@ public enum Rendezvous {
         let m = e.local
         m.pointee.meeting.looks &+= 1
         guard m.pointee.meeting.looks >= m.pointee.meeting.nextLook else { return .goOn }
-        m.pointee.meeting.nextLook = m.pointee.meeting.looks &+ 1 &+ m.pointee.meeting.looks / 4
+        m.pointee.meeting.nextLook = m.pointee.meeting.looks &+ 1 &+ (process.settings.laneAt == 0 ? 0 : m.pointee.meeting.looks / 4)
         let s = unixSocket(e)
         guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
         var name = MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local)
@@ -113,7 +114,7 @@ public enum Rendezvous {
         guard slc_connect(s, &a, n) == 0 else {
             OwnDescriptor.close(s)
             if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs { return .failed(.plainPeer) }
-            if m.pointee.meeting.looks > 4096 { return .failed(.plainPeer) }
+            if m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
             return .goOn
         }
         m.pointee.meeting.channel = s
