@@ -126,9 +126,10 @@ enum Lane {
     /// where all that follows goes too. So nothing stays behind in the ring whatever becomes of the receiver.
     static func leaveRing(_ e: Endpoint, _ fd: Int32) {
         guard let w = e.writer, e.tx.pointee.phase & 1 == 1 else { return }
+        let end = w.claim() ?? e.tx.pointee.offset
+        // In this order: a receiver says that it is taking and then looks for the claim.
         let control = slc_acquire_u32(&w.direction.pointee.rx_control)
         if control == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
-        let end = w.claim() ?? e.tx.pointee.offset
         slc_set_u64(&w.direction.pointee.ring_end, end)
         e.tx.pointee.other_offset = end
         if control == UInt32(SL_RX_TAKING) || control == UInt32(SL_RX_GONE) && slc_relaxed_u32(&w.direction.pointee.closed) == 0 {
