@@ -165,10 +165,14 @@ public enum Rendezvous {
 
     /// One message, or nil: nothing yet. `broken`: the channel ended or spoke something else.
     static func receive(_ e: Endpoint, _ m: inout sl_message, _ passed: inout Int32, _ broken: inout Bool) -> Bool {
+        let own = e.local
+        own.pointee.meeting.looks &+= 1
+        // A peer with many connections to meet takes its time: later looks are rarer.
+        if own.pointee.meeting.looks > patience && own.pointee.meeting.looks & 7 != 0 { return false }
         let n = slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
         if n == -Int(EAGAIN) {
-            broken = slc_now_ns() &- e.local.pointee.meeting.greeted > greetingNs && e.local.pointee.meeting.looks > patience
-            e.local.pointee.meeting.looks &+= 1
+            let limit = own.pointee.meeting.step == .greeting ? greetingNs : 2_000_000_000
+            broken = slc_now_ns() &- own.pointee.meeting.greeted > limit && own.pointee.meeting.looks > patience
             return false
         }
         if n != MemoryLayout<sl_message>.size || m.magic != SL_MESSAGE_MAGIC {
@@ -312,8 +316,9 @@ public enum Rendezvous {
         if passed >= 0 { _ = slc_close(passed) }
         guard got.kind == UInt32(SL_MESSAGE_READY), let pair = m.pointee.pair else { return abandon(e, .resources) }
         process.lock.acquire()
-        defer { process.lock.release() }
-        guard let rings = pair.mapRings(m.pointee.region, m.pointee.slot) else { return abandon(e, .resources) }
+        let mapped = pair.mapRings(m.pointee.region, m.pointee.slot)
+        process.lock.release()
+        guard let rings = mapped else { return abandon(e, .resources) }
         if pair.pointee.channel == m.pointee.meeting.channel { m.pointee.meeting.channel = -1 }
         return .met(pair, region: m.pointee.region, slot: m.pointee.slot, rings: rings)
     }
@@ -326,6 +331,9 @@ public enum Rendezvous {
                 pair.pointee.peerIsGone = true
                 m.pointee.meeting.channel = -1
             }
+            process.lock.acquire()
+            pair.leaveSlot(m.pointee.region, m.pointee.slot)
+            process.lock.release()
             m.pointee.pair = nil
         }
         return .failed(reason)
