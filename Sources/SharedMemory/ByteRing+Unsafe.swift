@@ -55,8 +55,8 @@ public struct RingWriter {
 
     /// Copies `n` bytes (at most the room) behind what was written since the last publication.
     @inline(__always) public func write(_ source: UnsafeRawPointer, _ n: Int, at offset: UInt64) {
-        let position = Int((offset &- half.pointee.base) & (bytes &- 1))
-        let first = Int(bytes) &- position
+        let position = Int(truncatingIfNeeded: (offset &- half.pointee.base) & (bytes &- 1))
+        let first = Int(truncatingIfNeeded: bytes) &- position
         if n <= first {
             memcpy(memory + position, source, n)
         } else {
@@ -112,8 +112,8 @@ public struct RingReader {
     /// Copies `n` bytes that lie `skip` bytes behind the consumer, without consuming them.
     @inline(__always) public func read(_ target: UnsafeMutableRawPointer, _ n: Int, skip: UInt64 = 0) {
         let base = slc_relaxed_u64(&direction.pointee.base)
-        let position = Int((half.pointee.offset &+ skip &- base) & (bytes &- 1))
-        let first = Int(bytes) &- position
+        let position = Int(truncatingIfNeeded: (half.pointee.offset &+ skip &- base) & (bytes &- 1))
+        let first = Int(truncatingIfNeeded: bytes) &- position
         if n <= first {
             memcpy(target, memory + position, n)
         } else {

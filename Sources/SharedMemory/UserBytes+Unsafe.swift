@@ -38,7 +38,11 @@ public struct UserBytes {
         while part < count {
             let p = parts[part]
             let rest = Int(p.iov_len) &- offset
-            if rest > 0 { return (UnsafeMutableRawPointer(bitPattern: UInt(bitPattern: p.iov_base) &+ UInt(bitPattern: offset)), min(rest, n)) }
+            if rest > 0 {
+                return (
+                    UnsafeMutableRawPointer(bitPattern: UInt(bitPattern: p.iov_base) &+ UInt(bitPattern: offset)), min(rest, n)
+                )
+            }
             part += 1
             offset = 0
         }

@@ -263,7 +263,9 @@ enum OwnMove {
             pair.renumber(fd, fresh)
             p = pair.pointee.next
         }
-        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), w.pointee.bell == fd { w.pointee.bell = fresh }
+        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), w.pointee.bell == fd {
+            w.pointee.bell = fresh
+        }
         EpollSet.renumber(fd, fresh)
         DescriptorTable.set(fd, 0)
         return true

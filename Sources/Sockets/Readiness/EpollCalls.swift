@@ -8,7 +8,9 @@ import Stacks
 // epoll_ctl and epoll_wait on a set that Sluice knows.
 
 @c(sluice_epoll_ctl)
-public func epollCtl(_ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target: Int32, _ event: UnsafeMutablePointer<epoll_event>?) -> Int {
+public func epollCtl(
+    _ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target: Int32, _ event: UnsafeMutablePointer<epoll_event>?
+) -> Int {
     let set = EpollSet.of(entry)
     let targetEntry = DescriptorTable.entry(target)
     set.pointee.fd = fd
@@ -36,7 +38,9 @@ public func epollCtl(_ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target:
     }
 }
 
-private func addMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?) -> Int {
+private func addMember(
+    _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?
+) -> Int {
     let r = slc_epoll_ctl(fd, EPOLL_CTL_ADD, target, event)
     guard r == 0, let event else { return r }
     if let stale = set.find(target, e) { set.remove(stale) }
@@ -49,7 +53,9 @@ private func addMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, 
     return r
 }
 
-private func modifyMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?) -> Int {
+private func modifyMember(
+    _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?
+) -> Int {
     guard let m = set.find(target, e), let event else { return slc_epoll_ctl(fd, EPOLL_CTL_MOD, target, event) }
     if m.pointee.isExclusive || event.pointee.events & (1 << 28) != 0 { return -Int(EINVAL) }
     if m.pointee.watch == nil {
@@ -70,7 +76,10 @@ private func modifyMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoin
 }
 
 @c(sluice_epoll_wait)
-public func epollWait(_ fd: Int32, _ entry: UInt64, _ events: UnsafeMutablePointer<epoll_event>?, _ max: Int32, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int {
+public func epollWait(
+    _ fd: Int32, _ entry: UInt64, _ events: UnsafeMutablePointer<epoll_event>?, _ max: Int32, _ timeoutNs: Int64,
+    _ mask: UnsafePointer<sigset_t>?
+) -> Int {
     let set = EpollSet.of(entry)
     set.pointee.fd = fd
     guard let events, max > 0 else { return sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
@@ -142,7 +151,9 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     @inline(__always) func hasBits() -> Bool {
         var p = pointee.watches
         while let w = p {
-            if slc_relaxed_u64(&sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!.pointee.ready) != 0 { return true }
+            if slc_relaxed_u64(&sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!.pointee.ready) != 0 {
+                return true
+            }
             p = w.pointee.next
         }
         return false

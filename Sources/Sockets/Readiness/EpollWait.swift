@@ -16,7 +16,10 @@ struct EpollCall {
     let mask: UnsafePointer<sigset_t>?
     let interrupts = Interrupts()
 
-    init(_ set: Set, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) {
+    init(
+        _ set: Set, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64,
+        _ mask: UnsafePointer<sigset_t>?
+    ) {
         self.set = set
         self.fd = fd
         self.events = events
@@ -52,7 +55,7 @@ struct EpollCall {
         }
         set.pointee.lock.acquire()
         set.takeBits()
-        n += set.report(events + n, max - n)
+        n = n &+ set.report(events + n, max &- n)
         set.pointee.lock.release()
         if due {
             let ofRings = n
@@ -73,10 +76,10 @@ struct EpollCall {
         set.pointee.kernelLook = slc_tsc()
         set.pointee.fullLooks = 0
         if set.pointee.hasInner { EpollSet.refreshWatched() }
-        let k = sluice_real_epoll_pwait(number, events + n, Int32(max - n), 0, mask)
+        let k = sluice_real_epoll_pwait(number, events + n, Int32(truncatingIfNeeded: max &- n), 0, mask)
         if k < 0 { return n > 0 ? n : k }
         guard k > 0 else { return n }
-        return n + set.sortOut(events, n, k)
+        return n &+ set.sortOut(events, n, k)
     }
 
     private var number: Int32 { self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }
@@ -156,7 +159,7 @@ struct EpollCall {
         let others = set.wakeUp()
         if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
-        if !hasReported && n >= 0 && n < max { n += set.report(events + n, max - n) }
+        if !hasReported && n >= 0 && n < max { n = n &+ set.report(events + n, max &- n) }
         let first = set.pointee.watches
         let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()

@@ -29,12 +29,16 @@ enum Readiness {
         }
         guard let rx = e.rxDirection, let tx = e.txDirection else { return 0 }
         let unread = slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
-        if unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 && isAtRing(e, rx) && unread >= UInt64(min(e.pointee.rx_lowat, 1 << 20)) {
+        if unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 && isAtRing(e, rx)
+            && unread >= UInt64(min(e.pointee.rx_lowat, 1 << 20))
+        {
             events |= IN | RDNORM
         }
         if e.tx.pointee.phase & 1 == 1 {
             let used = slc_relaxed_u64(&e.tx.pointee.offset) &- slc_acquire_u64(&tx.pointee.consumer)
-            if used <= e.pointee.tx_limit &- e.pointee.tx_limit / 3 || slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) {
+            if used <= e.pointee.tx_limit &- e.pointee.tx_limit / 3
+                || slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN)
+            {
                 events |= OUT | WRNORM
             }
         }
@@ -44,7 +48,8 @@ enum Readiness {
     /// Are the ring's bytes next in the stream?
     @inline(__always) private static func isAtRing(_ e: Endpoint, _ rx: Direction) -> Bool {
         if e.rx.pointee.phase & 1 == 1 { return true }
-        return slc_acquire_u32(&rx.pointee.phase) != e.rx.pointee.phase && slc_relaxed_u64(&rx.pointee.kernel_count) == e.rx.pointee.kernel_bytes
+        return slc_acquire_u32(&rx.pointee.phase) != e.rx.pointee.phase
+            && slc_relaxed_u64(&rx.pointee.kernel_count) == e.rx.pointee.kernel_bytes
     }
 
     /// Puts what the kernel socket reported (as poll events) beside what the ring says.

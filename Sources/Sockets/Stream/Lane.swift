@@ -9,7 +9,10 @@ import Stacks
 /// (sl_direction), ended with the socket.
 enum Lane {
     /// Both ends have met. From now on every wait on this socket includes a bell. Under the process lock.
-    static func map(_ e: Endpoint, _ fd: Int32, _ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32, _ rings: UnsafeMutableRawPointer) {
+    static func map(
+        _ e: Endpoint, _ fd: Int32, _ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32,
+        _ rings: UnsafeMutableRawPointer
+    ) {
         guard let map = pair.map(region) else { return }
         let side = Int(pair.pointee.side)
         let ring = pair.pointee.ringBytes
@@ -175,7 +178,9 @@ enum Lane {
 
     /// Handed back for good in this direction: the kernel's own call serves it.
     @inline(__always) static func receivesByKernel(_ e: Endpoint) -> Bool {
-        guard e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, e.rx.pointee.phase & 1 == 0, let d = e.rxDirection else { return false }
+        guard e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, e.rx.pointee.phase & 1 == 0, let d = e.rxDirection else {
+            return false
+        }
         let control = slc_relaxed_u32(&d.pointee.rx_control)
         return e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0 && control != UInt32(SL_RX_OPEN)
             && (slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0)
@@ -183,7 +188,8 @@ enum Lane {
 
     @inline(__always) static func sendsByKernel(_ e: Endpoint) -> Bool {
         e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && e.tx.pointee.phase & 1 == 0
-            && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0 && e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0
+            && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0 && e.pointee.error == 0
+            && e.pointee.flags & UInt32(SL_EP_RESET) == 0
     }
 
     // MARK: telling the peer

@@ -109,7 +109,9 @@ extension Lane {
         p.0.events = 0x2000
         p.1.fd = e.local.pointee.pair?.pointee.channel ?? -1
         var zero = timespec()
-        _ = withUnsafeMutablePointer(to: &p) { slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil) }
+        _ = withUnsafeMutablePointer(to: &p) {
+            slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil)
+        }
         if p.0.revents & Int16(POLLERR | POLLHUP) != 0 {
             leaveRing(e, fd)
             return nil

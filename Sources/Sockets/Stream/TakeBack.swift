@@ -29,7 +29,9 @@ enum TakeBack {
         lock.acquire()
         defer { lock.release() }
         slc_set_u64(&d.pointee.taking_from, e.rx.pointee.offset)
-        guard let reader = e.reader, slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_TAKING)) else { return false }
+        guard let reader = e.reader, slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_TAKING)) else {
+            return false
+        }
         var done = slc_acquire_u32(&d.pointee.phase) & 1 == 1 && !reader.isClaimed
         while done, let n = reader.available(), n > 0 {
             let position = Int((reader.half.pointee.offset &- slc_relaxed_u64(&d.pointee.base)) & (reader.bytes &- 1))

@@ -237,7 +237,9 @@ extension UnsafeMutablePointer where Pointee == Pair {
         m.nonce = process.nonce
         m.index = UInt32(number)
         m.token.0 = slc_tsc()
-        guard slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, bell) == MemoryLayout<sl_message>.size else { return false }
+        guard slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, bell) == MemoryLayout<sl_message>.size else {
+            return false
+        }
         slc_release_u64(&word.pointee.bell, m.token.0)
         return true
     }
@@ -247,7 +249,9 @@ extension UnsafeMutablePointer where Pointee == Pair {
         guard pointee.regionCount > 0, let first = pointee.regions[0].map else { return }
         var i = 0
         while i < 64 {
-            if pointee.waiters[i] != 0 && isOurs(pointee.waiters[i]) { _ = slc_and_u64(sl_numbers(first, Int(pointee.side)), ~(1 << UInt64(i))) }
+            if pointee.waiters[i] != 0 && isOurs(pointee.waiters[i]) {
+                _ = slc_and_u64(sl_numbers(first, Int(pointee.side)), ~(1 << UInt64(i)))
+            }
             i += 1
         }
     }

@@ -71,7 +71,8 @@ public struct KernelCounts {
             tries += 1
             var acked: UInt64 = 0
             var c = KernelCounts()
-            guard let before = Queues(fd), slc_tcp_counts(fd, afterFin ? 1 : 0, &acked, &c.received) == 0, let after = Queues(fd) else { return nil }
+            guard let before = Queues(fd), slc_tcp_counts(fd, afterFin ? 1 : 0, &acked, &c.received) == 0, let after = Queues(fd)
+            else { return nil }
             guard before == after else { continue }
             // bytes_acked counts the SYN of the connecting side.
             c.sent = acked &+ after.out &- (connecting ? 1 : 0)
@@ -89,7 +90,8 @@ public struct KernelCounts {
         init?(_ fd: Int32) {
             var o: Int32 = 0
             var i: Int32 = 0
-            guard slc_ioctl(fd, 0x5411, &o) == 0, slc_ioctl(fd, 0x541B, &i) == 0, o >= 0, i >= 0 else { return nil }  // SIOCOUTQ, SIOCINQ
+            // SIOCOUTQ, SIOCINQ
+            guard slc_ioctl(fd, 0x5411, &o) == 0, slc_ioctl(fd, 0x541B, &i) == 0, o >= 0, i >= 0 else { return nil }
             out = UInt64(o)
             inn = UInt64(i)
         }

@@ -105,7 +105,8 @@ public enum Rendezvous {
         let m = e.local
         m.pointee.meeting.looks &+= 1
         guard m.pointee.meeting.looks >= m.pointee.meeting.nextLook else { return .goOn }
-        m.pointee.meeting.nextLook = m.pointee.meeting.looks &+ 1 &+ (process.settings.laneAt == 0 ? 0 : m.pointee.meeting.looks / 4)
+        m.pointee.meeting.nextLook =
+            m.pointee.meeting.looks &+ 1 &+ (process.settings.laneAt == 0 ? 0 : m.pointee.meeting.looks / 4)
         let s = unixSocket(e)
         guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
         var name = MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local)
@@ -113,7 +114,9 @@ public enum Rendezvous {
         let n = name.address(&a)
         guard slc_connect(s, &a, n) == 0 else {
             OwnDescriptor.close(s)
-            if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs { return .failed(.plainPeer) }
+            if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs {
+                return .failed(.plainPeer)
+            }
             if m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
             return .goOn
         }
@@ -227,7 +230,8 @@ public enum Rendezvous {
         }
         let isNew = pair == nil
         if isNew {
-            pair = Pair.make(side: 0, peer: m.pointee.meeting.peer, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
+            pair = Pair.make(
+                side: 0, peer: m.pointee.meeting.peer, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
             pair?.pointee.ringBytes = UInt64(process.settings.ringBytes)
             var token: (UInt64, UInt64) = (slc_tsc(), process.nonce)
             _ = withUnsafeMutableBytes(of: &token) { slc_getrandom($0.baseAddress, 16) }
