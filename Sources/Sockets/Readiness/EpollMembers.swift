@@ -193,6 +193,25 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         return w
     }
 
+    /// A peer has ended and no member has a lane to it any more.
+    func dropWatches(of pair: UnsafeMutablePointer<Pair>) {
+        var kept: UnsafeMutablePointer<Watch>? = nil
+        var p = pointee.watches
+        while let w = p {
+            p = w.pointee.next
+            if w.pointee.pair == pair {
+                process.lock.acquire()
+                process.pool.give(UnsafeMutableRawPointer(w.pointee.members), 64 * 8)
+                process.pool.give(UnsafeMutableRawPointer(w), MemoryLayout<Watch>.stride)
+                process.lock.release()
+            } else {
+                w.pointee.next = kept
+                kept = w
+            }
+        }
+        pointee.watches = kept
+    }
+
     // MARK: sleeping
 
     private func announceOne(_ w: UnsafeMutablePointer<Watch>) {
@@ -239,6 +258,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     func tellTruth() {
         guard let w = pointee.waiter else { return }
         Waiter.silence(w)
+        readChannels()
         announce()
         takeBits()
         var turns = pointee.readyCount

@@ -246,6 +246,20 @@ extension EpollSet {
         }
     }
 
+    /// Gives back what belongs to peers that have ended: watches of the sets first, then the pairs. Takes no lock for long.
+    static func buryDeadPairs() {
+        var dead = Pair.takeDead()
+        while let pair = dead {
+            dead = pair.pointee.next
+            each {
+                $0.pointee.lock.acquire()
+                $0.dropWatches(of: pair)
+                $0.pointee.lock.release()
+            }
+            Pair.bury(pair)
+        }
+    }
+
     static func renumber(_ old: Int32, _ new: Int32) {
         each { if let w = $0.pointee.waiter, w.pointee.bell == old { w.pointee.bell = new } }
     }

@@ -120,6 +120,7 @@ enum Meet {
     private static func prepare(_ e: Endpoint, _ fd: Int32) -> Bool {
         let s = process.settings
         if process.sealed { return refuse(e, .sealedOff) }
+        EpollSet.buryDeadPairs()
         if !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return refuse(e, .setting) }
         if e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors) {
             e.pointee.reason = Reason.sharedByFork.number
