@@ -183,7 +183,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         if pair.pointee.ownNonce == process.nonce {
             // EEXIST: another region of the same pair.
             var event = epoll_event()
-            event.events = Readiness.IN
+            // Edge-triggered: a fork child that has the set too cannot read our channel.
+            event.events = Readiness.IN | 1 << 31
             event.data.u64 = Tags.channel
             _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, pair.pointee.channel, &event)
         }

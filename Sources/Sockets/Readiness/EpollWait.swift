@@ -212,7 +212,9 @@ struct EpollCall {
             let now = slc_now_ns()
             left = now >= deadline ? 0 : Int64(deadline &- now)
         }
-        if set.pointee.isInherited && (left < 0 || left > 5_000_000) { left = 5_000_000 }
+        // Of a set that another process has too, each may take what the other was rung for.
+        let slice: Int64 = set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
+        if slice > 0 && (left < 0 || left > slice) { left = slice }
         if set.pointee.hasInner { EpollSet.refreshWatched() }
         let r = sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
         if r > 0 && set.pointee.hasInner {
