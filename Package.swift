@@ -40,7 +40,7 @@ let package = Package(
             name: "CInterpose", dependencies: ["CLinux"], exclude: ["exports.map"], cSettings: c,
             linkerSettings: [
                 .unsafeFlags([
-                    "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map", 
+                    "-Xlinker", "--version-script=\(root)/Sources/CInterpose/exports.map",
                     "-Xlinker", "-zrelro", "-Xlinker", "-znodelete",
                     // The default linker keeps undefined symbols of sections that it drops (arc4random_buf, glibc 2.36).
                     "-use-ld=lld", "-Xlinker", "--undefined-version", "-Xlinker", "--gc-sections",
@@ -48,9 +48,12 @@ let package = Package(
                 .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
             ]),
         // descriptor table, blocking rules, lanes, readiness, options, inheritance.
-        .target(name: "Sockets", dependencies: ["Stacks", "SharedMemory", "Settings", "Counters", "CStackLayout", "CLinux"], swiftSettings: core),
+        .target(
+            name: "Sockets", dependencies: ["Stacks", "SharedMemory", "Settings", "Counters", "CStackLayout", "CLinux"],
+            swiftSettings: core),
         // a process's stack and its endpoints, rendezvous, pair regions.
-        .target(name: "Stacks", dependencies: ["SharedMemory", "Settings", "Counters", "CStackLayout", "CLinux"], swiftSettings: core),
+        .target(
+            name: "Stacks", dependencies: ["SharedMemory", "Settings", "Counters", "CStackLayout", "CLinux"], swiftSettings: core),
         // rings, pools, robust locks, words of sleepers: where unsafe lives.
         .target(name: "SharedMemory", dependencies: ["CStackLayout", "CLinux"], swiftSettings: core),
         // one table each; parser, help, tools and manual are made from them.
@@ -65,17 +68,20 @@ let package = Package(
             name: "sluicestat",
             dependencies: [
                 "Settings", "Counters", "CStackLayout", "CLinux",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "TextTable", package: "TextTable"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "TextTable", package: "TextTable"),
             ], swiftSettings: tools),
         .executableTarget(
             name: "sluicebench",
             dependencies: [
-                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "TextTable", package: "TextTable"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "TextTable", package: "TextTable"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ], swiftSettings: tools),
         // The unmodified programs that the benchmarks and the differential suite run: plain C, libc only.
         .executableTarget(name: "bench-peer", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O2", "-Wall"])]),
-        .executableTarget(name: "diff-peer", path: "Tests/diff-peer", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O1", "-Wall"])]),
+        .executableTarget(
+            name: "diff-peer", path: "Tests/diff-peer", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O1", "-Wall"])]),
 
         .testTarget(name: "BenchTests", dependencies: ["sluicebench", "bench-peer"], swiftSettings: tools),
         .testTarget(name: "DifferentialTests", swiftSettings: tools),

@@ -85,16 +85,17 @@ long slc_receive_message(int fd, void *p, size_t n, int *passed) {
     return r;
 }
 
-long slc_tcp_counts(int fd, uint64_t *acked, uint64_t *received) {
+long slc_tcp_counts(int fd, int after_fin, uint64_t *acked, uint64_t *received) {
     struct tcp_info i;
     uint32_t n = sizeof i;
     memset(&i, 0, sizeof i);
     long r = slc_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &n);
     if (r < 0) return r;
     if (n < offsetof(struct tcp_info, tcpi_bytes_received) + 8) return -EOPNOTSUPP;
-    if (i.tcpi_state != 1 /* ESTABLISHED */) return -ENOTCONN;
+    int fin = after_fin && i.tcpi_state == 8 /* CLOSE_WAIT */;
+    if (i.tcpi_state != 1 /* ESTABLISHED */ && !fin) return -ENOTCONN;
     *acked = i.tcpi_bytes_acked;
-    *received = i.tcpi_bytes_received;
+    *received = i.tcpi_bytes_received - (uint64_t)fin;
     return 0;
 }
 

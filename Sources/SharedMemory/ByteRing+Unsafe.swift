@@ -46,16 +46,17 @@ public struct RingWriter {
     /// Room for at least `wanted` bytes as far as known, else as much as there is; nil when damaged.
     @inline(__always) public func room(_ wanted: UInt64) -> UInt64? {
         let used = half.pointee.offset &- half.pointee.other_offset
-        // An empty ring begins at its first byte again; one look at the consumer's line tells.
-        if used < limit && limit &- used >= wanted && used &+ wanted <= bytes / 2 { return limit &- used }
+        // An empty ring begins at its first byte again; one look at the consumer's line a page tells.
+        let isSamePage = (half.pointee.offset ^ (half.pointee.offset &+ wanted)) >> 12 == 0
+        if used < limit && limit &- used >= wanted && isSamePage { return limit &- used }
         guard let now = unread() else { return nil }
         return now >= limit ? 0 : limit &- now
     }
 
     /// Copies `n` bytes (at most the room) behind what was written since the last publication.
     @inline(__always) public func write(_ source: UnsafeRawPointer, _ n: Int, at offset: UInt64) {
-        let position = Int((offset &- half.pointee.base) & (bytes &- 1))
-        let first = Int(bytes) &- position
+        let position = Int(truncatingIfNeeded: (offset &- half.pointee.base) & (bytes &- 1))
+        let first = Int(truncatingIfNeeded: bytes) &- position
         if n <= first {
             memcpy(memory + position, source, n)
         } else {
@@ -111,8 +112,8 @@ public struct RingReader {
     /// Copies `n` bytes that lie `skip` bytes behind the consumer, without consuming them.
     @inline(__always) public func read(_ target: UnsafeMutableRawPointer, _ n: Int, skip: UInt64 = 0) {
         let base = slc_relaxed_u64(&direction.pointee.base)
-        let position = Int((half.pointee.offset &+ skip &- base) & (bytes &- 1))
-        let first = Int(bytes) &- position
+        let position = Int(truncatingIfNeeded: (half.pointee.offset &+ skip &- base) & (bytes &- 1))
+        let first = Int(truncatingIfNeeded: bytes) &- position
         if n <= first {
             memcpy(target, memory + position, n)
         } else {

@@ -9,9 +9,8 @@ public struct RobustLock {
 
     @inline(__always) public init(_ word: UnsafeMutablePointer<UInt32>) { self.word = word }
 
-    /// Takes the lock. A holder that died left everything consistent: offsets are published last, so the survivor
-    /// reads or writes again from the last published place.
-    @inline(__always) public func acquire() {
+    /// Takes the lock. True when the last holder died in its critical section: then what it began may be half done.
+    @inline(__always) @discardableResult public func acquire() -> Bool {
         slc_enter()
         let me = slc_self()!
         if me.pointee.robust_head == 0 { RobustLock.learn(me) }
@@ -19,7 +18,7 @@ public struct RobustLock {
         me.pointee.robust_saved = head[2]
         head[2] = UInt64(UInt(bitPattern: word)) &- head[1]
         slc_compiler_fence()
-        if !slc_cas_u32(word, 0, me.pointee.tid) { acquireSlow(me) }
+        return slc_cas_u32(word, 0, me.pointee.tid) ? false : acquireSlow(me)
     }
 
     /// Gives the lock back; a full barrier.
@@ -34,6 +33,7 @@ public struct RobustLock {
     }
 
     static var waiters: UInt32 { 0x8000_0000 }
+    static var ownerDied: UInt32 { 0x4000_0000 }
     static var tidMask: UInt32 { 0x3fff_ffff }
 
     @inline(never) static func learn(_ me: UnsafeMutablePointer<slc_thread>) {
@@ -47,14 +47,14 @@ public struct RobustLock {
         me.pointee.robust_head = r == 0 && head != 0 ? UInt64(head) : UInt64(UInt(bitPattern: slc_no_robust_list()))
     }
 
-    @inline(never) func acquireSlow(_ me: UnsafeMutablePointer<slc_thread>) {
+    @inline(never) func acquireSlow(_ me: UnsafeMutablePointer<slc_thread>) -> Bool {
         let tid = me.pointee.tid
         var keep: UInt32 = 0
         var spins = 0
         while true {
             let v = slc_relaxed_u32(word)
             if v & RobustLock.tidMask == 0 {
-                if slc_cas_u32(word, v, tid | keep | (v & RobustLock.waiters)) { return }
+                if slc_cas_u32(word, v, tid | keep | (v & RobustLock.waiters)) { return v & RobustLock.ownerDied != 0 }
                 continue
             }
             if spins < 64 {

@@ -30,12 +30,19 @@ public struct UserBytes {
 
     @inline(__always) public var left: Int { total &- done }
 
+    /// The last piece filled its part to the end.
+    @inline(__always) public var isAtPart: Bool { part < count && offset == Int(parts[part].iov_len) }
+
     /// The next piece of at most `n` bytes: (address, length); length 0 when all is used.
     @inline(__always) public mutating func next(_ n: Int) -> (UnsafeMutableRawPointer?, Int) {
         while part < count {
             let p = parts[part]
             let rest = Int(p.iov_len) &- offset
-            if rest > 0 { return (UnsafeMutableRawPointer(bitPattern: UInt(bitPattern: p.iov_base) &+ UInt(bitPattern: offset)), min(rest, n)) }
+            if rest > 0 {
+                return (
+                    UnsafeMutableRawPointer(bitPattern: UInt(bitPattern: p.iov_base) &+ UInt(bitPattern: offset)), min(rest, n)
+                )
+            }
             part += 1
             offset = 0
         }

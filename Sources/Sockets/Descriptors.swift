@@ -84,6 +84,17 @@ private func acceptedFromOutside(_ fd: Int32, _ flags: Int32) {
     forget(fd, entry, closing: false)
 }
 
+/// Another number of the same description, -1 when there is none.
+private func otherNumber(_ entry: UInt64, _ left: Int32) -> Int32 {
+    guard left > 0 else { return -1 }
+    var found: Int32 = -1
+    DescriptorTable.each { fd, other in
+        if other == entry { found = fd }
+        return found < 0
+    }
+    return found
+}
+
 /// The number no longer refers to what the entry says. `closing`: the real close follows.
 private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
     switch DescriptorTable.kind(entry) {
@@ -92,7 +103,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         process.lock.acquire()
         DescriptorTable.set(fd, 0)
         e.local.pointee.descriptors -= 1
-        if e.local.pointee.descriptor == fd { e.local.pointee.descriptor = -1 }
+        if e.local.pointee.descriptor == fd { e.local.pointee.descriptor = otherNumber(entry, e.local.pointee.descriptors) }
         let last = slc_sub_u32(&e.pointee.descriptors, 1) == 1
         let lastHere = e.local.pointee.descriptors == 0
         if lastHere { e.local.pointee.meeting.end() }
@@ -182,7 +193,6 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         e.pointee.role = 0
         e.pointee.state = r == 0 ? UInt32(SL_ENDPOINT_CONNECTED) : UInt32(SL_ENDPOINT_CONNECTING)
         if r == 0 {
-            Identity.learnLocal(e, fd)
             if process.settings.laneAt == 0 { Meet.advance(e, fd) }
         }
     }
@@ -220,7 +230,7 @@ extension Lane {
     static func shutdown(_ e: Endpoint, _ fd: Int32, _ how: Int32) {
         if how != 0 {
             let lock = RobustLock(&e.tx.pointee.lock)
-            lock.acquire()
+            if lock.acquire() { mendSend(e, fd) }
             if let d = e.txDirection {
                 leaveRing(e, fd)
                 finishTakeBack(e, fd)
@@ -232,7 +242,7 @@ extension Lane {
         }
         if how != 1 {
             let lock = RobustLock(&e.rx.pointee.lock)
-            lock.acquire()
+            if lock.acquire() { mendReceive(e, fd) }
             e.rx.pointee.flags |= UInt32(SL_HALF_SHUT)
             e.rx.pointee.kernel_look = 0
             lock.release()
@@ -253,7 +263,9 @@ enum OwnMove {
             pair.renumber(fd, fresh)
             p = pair.pointee.next
         }
-        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), w.pointee.bell == fd { w.pointee.bell = fresh }
+        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), w.pointee.bell == fd {
+            w.pointee.bell = fresh
+        }
         EpollSet.renumber(fd, fresh)
         DescriptorTable.set(fd, 0)
         return true

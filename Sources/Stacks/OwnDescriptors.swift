@@ -44,7 +44,8 @@ public enum OwnDescriptor {
             _ = slc_prlimit(Int32(RLIMIT_NOFILE_NUMBER), &now, nil)
             if r >= 0 { return Int32(truncatingIfNeeded: r) }
         }
-        let base = min(soft - soft / 4, 20000)
+        // Not so high that the kernel's table of descriptors grows much for it.
+        let base = min(soft - soft / 4, 3072)
         let r = slc_fcntl(fd, F_DUPFD_CLOEXEC, Int(base))
         return r < 0 ? -1 : Int32(truncatingIfNeeded: r)
     }

@@ -75,13 +75,11 @@ void exercise_bytes(void) {
     TURN("writev readv", writev(p[0], out, 2), readv(p[1], parts, 2));
     TURN("pwritev2 preadv2", pwritev2(p[0], out, 2, -1, 0), preadv2(p[1], parts, 2, -1, 0));
     TURN("pwritev64v2 preadv64v2", pwritev64v2(p[0], out, 2, -1, 0), preadv64v2(p[1], parts, 2, -1, 0));
-    int file = open("/proc/self/cmdline", O_RDONLY), pipes[2];
-    must(file >= 0 && !pipe(pipes), "pipe");
-    SAY("sendfile from proc", sendfile(p[0], file, NULL, 4) >= -1 ? 0 : 1);
+    int pipes[2];
+    must(!pipe(pipes), "pipe");
     int memory = memfd_create("exercise", 0);
     must(write(memory, "0123456789", 10) == 10, "memfd");
     off_t at = 3;
-    recv(p[1], in, sizeof in, MSG_DONTWAIT);
     TURN("sendfile", sendfile(p[0], memory, &at, 4), recv(p[1], in, 200, 0));
     TURN("sendfile64", sendfile64(p[0], memory, &at, 9), recv(p[1], in, 200, 0));
     printf("offset %ld\n", (long)at);
@@ -112,7 +110,7 @@ void exercise_bytes(void) {
     poll(&gone, 1, 5000);
     SAY("send to nobody, first", send(p[0], "x", 1, 0));
     SAY("send to nobody", send(p[0], "x", 1, MSG_NOSIGNAL));
-    close(p[0]), close(file), close(memory), close(pipes[0]), close(pipes[1]);
+    close(p[0]), close(memory), close(pipes[0]), close(pipes[1]);
 }
 
 typedef int (*sendmmsg_function)(int, struct mmsghdr *, unsigned, int);

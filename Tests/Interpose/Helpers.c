@@ -1,5 +1,6 @@
 // What the test programs share.
 #include "Exercise.h"
+#include <pthread.h>
 
 void say(const char *name, long result, int error) {
     if (result >= 0 && error == 77)
@@ -23,13 +24,24 @@ int listener(struct sockaddr_in *address) {
     must(fd >= 0 && !bind(fd, (struct sockaddr *)address, n) && !listen(fd, 8) && !getsockname(fd, (struct sockaddr *)address, &n), "listen");
     return fd;
 }
-void tcp_pair(int pair[2]) {
+struct connecting {
+    int fd;
     struct sockaddr_in address;
-    int l = listener(&address);
-    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-    must(pair[0] >= 0 && !connect(pair[0], (struct sockaddr *)&address, sizeof address), "connect");
+};
+static void *connect_there(void *p) {
+    struct connecting *c = p;
+    must(!connect(c->fd, (struct sockaddr *)&c->address, sizeof c->address), "connect");
+    return NULL;
+}
+void tcp_pair(int pair[2]) {
+    // Two threads, so that both ends can meet before the first byte.
+    struct connecting c;
+    pthread_t thread;
+    int l = listener(&c.address);
+    c.fd = pair[0] = socket(AF_INET, SOCK_STREAM, 0);
+    must(pair[0] >= 0 && !pthread_create(&thread, NULL, connect_there, &c), "thread");
     pair[1] = accept(l, NULL, NULL);
-    must(pair[1] >= 0, "accept");
+    must(pair[1] >= 0 && !pthread_join(thread, NULL), "accept");
     close(l);
 }
 void say_end(const char *name, pid_t pid) {

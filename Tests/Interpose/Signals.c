@@ -172,15 +172,33 @@ static void *disturb(void *ignored) {
     must(write(way[1], "x", 1) == 1, "write");
     return ignored;
 }
-static void restarts(const char *name, int flags) {
-    struct sigaction a = {.sa_handler = count, .sa_flags = flags};
-    sigaction(SIGUSR1, &a, NULL);
-    pthread_t helper;
-    sleeper = pthread_self(), sleeper_id = gettid();
+#define DISTURBED(name, flags, call)                                                                                   \
+    do {                                                                                                               \
+        struct sigaction a = {.sa_handler = count, .sa_flags = flags};                                                 \
+        sigaction(SIGUSR1, &a, NULL);                                                                                  \
+        pthread_t helper;                                                                                              \
+        sleeper = pthread_self(), sleeper_id = gettid();                                                               \
+        pthread_create(&helper, NULL, disturb, NULL);                                                                  \
+        SAY(name, call);                                                                                               \
+        pthread_join(helper, NULL);                                                                                    \
+        SAY("left", recv(way[0], &(char[8]){0}, 8, MSG_DONTWAIT));                                                     \
+    } while (0)
+static void restarts(void) {
+    char c;
+    struct pollfd f;
     must(!pipe(way), "pipe");
-    pthread_create(&helper, NULL, disturb, NULL);
-    SAY(name, read(way[0], &(char){0}, 1));
-    pthread_join(helper, NULL);
+    DISTURBED("read of a pipe, SA_RESTART", SA_RESTART, read(way[0], &c, 1));
+    DISTURBED("read of a pipe", 0, read(way[0], &c, 1));
+    close(way[0]), close(way[1]);
+    tcp_pair(way);
+    f = (struct pollfd){way[0], POLLIN, 0};
+    DISTURBED("recv, SA_RESTART", SA_RESTART, recv(way[0], &c, 1, 0));
+    DISTURBED("recv", 0, recv(way[0], &c, 1, 0));
+    DISTURBED("read, SA_RESTART", SA_RESTART, read(way[0], &c, 1));
+    DISTURBED("poll, SA_RESTART", SA_RESTART, poll(&f, 1, -1));
+    struct timeval limit = {100, 0};
+    setsockopt(way[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    DISTURBED("recv with a limit, SA_RESTART", SA_RESTART, recv(way[0], &c, 1, 0));
     close(way[0]), close(way[1]);
 }
 
@@ -235,8 +253,7 @@ int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     actions();
     deliveries();
-    restarts("read, SA_RESTART", SA_RESTART);
-    restarts("read, none", 0);
+    restarts();
     children();
     many();
     puts("done");

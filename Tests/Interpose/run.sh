@@ -20,8 +20,8 @@ compile() { "$cc" "${flags[@]}" "$@" || { not_ok "compile ${*: -1}"; finish; exi
 # to OUT COMMAND...: the transcript and the exit code.
 to() { local out=$1 code=0; shift; timeout 60 "$@" > "$out" 2>&1 < /dev/null || code=$?; echo "exit $code" >> "$out"; }
 compare() { if cmp -s "$work/plain" "$2"; then ok "$1"; else not_ok "$1" "$(diff "$work/plain" "$2" | head -n 20)"; fi; }
-# same NAME COMMAND...: with the library and with the stand-in core as without; the plain run must end well. A library
-# in `before` or `after` stands in LD_PRELOAD too.
+# same NAME COMMAND...: with the library, with lanes from the first byte, and with the stand-in core as without; the plain
+# run must end well. A library in `before` or `after` stands in LD_PRELOAD too.
 before='' after=''
 same() {
     local name=$1
@@ -30,6 +30,8 @@ same() {
     [ "$(tail -n 1 "$work/plain")" = 'exit 0' ] || not_ok "$name: plain" "$(tail -n 5 "$work/plain")"
     to "$work/out" env LD_PRELOAD="${before:+$before:}$tested${after:+:$after}" "$@"
     compare "$name: library" "$work/out"
+    to "$work/out" env LD_PRELOAD="${before:+$before:}$tested${after:+:$after}" SLUICE_LANE_AT=0 "$@"
+    compare "$name: lanes" "$work/out"
     to "$work/out" env LD_PRELOAD="${before:+$before:}$work/standin.so${after:+:$after}" STANDIN_COUNTS="$work/counts" "$@"
     compare "$name: stand-in" "$work/out"
 }

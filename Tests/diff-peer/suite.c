@@ -87,7 +87,7 @@ static void judge_proof(const job *j, const step *s, const dp_outcome *got) {
 static void judge(job *j, const step *s, const dp_outcome *got) {
     if (got->hung) return fail(j, s, "hung", got);
     if (got->broken) return fail(j, s, "the case could not go on", got);
-    const dp_difference *known = dp_accepted(j->c, s->placement);
+    const dp_difference *known = dp_accepted(j->c, s->placement, s->mode);
     if (same(&j->kernel, got)) {
         if (known) report(j, s, "note", "is in the list of accepted differences but did not differ");
         return judge_proof(j, s, got);

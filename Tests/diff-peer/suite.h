@@ -50,8 +50,8 @@ void dp_print_difference(const char *expected, const char *got, const char *inde
 void dp_print_indented(const char *text, const char *indent);
 
 /// A difference that is known and accepted, with its reason, or null.
-typedef struct dp_difference { const char *c, *placement, *what, *reason; } dp_difference;
-const dp_difference *dp_accepted(const dp_case *c, const char *placement);
+typedef struct dp_difference { const char *c, *placement, *mode, *what, *reason; } dp_difference;
+const dp_difference *dp_accepted(const dp_case *c, const char *placement, const char *mode);
 
 /// `diff-peer suite ...` and `diff-peer run ...`, from the first argument after that word.
 int dp_suite(int count, char **arguments);

@@ -148,7 +148,8 @@ typedef struct sl_waiter {
     uint32_t cpu;         ///< where the waiter last waited, +1; 0: unknown
     uint32_t kind;        ///< 0 unused, 1 thread, 2 epoll set
     uint64_t log_offset;  ///< room for an arrival log; 0 while there is none
-    uint64_t reserved[5];
+    uint64_t bell;        ///< in the pair's first region: serial of the bell that this number rings
+    uint64_t reserved[4];
     // line of its own
     uint64_t ready;       ///< bitmap of slots with news; waker sets, waiter takes
     uint64_t reserved2[7];
@@ -177,7 +178,8 @@ typedef struct sl_direction {
     uint32_t phase_reached;
     uint32_t closed;         ///< 1: the receiver closed in order and reads no more
     uint64_t mark_consumer;
-    uint64_t reserved1[5];
+    uint64_t taking_from;    ///< consumer when the receiver began to send by the sender's socket (SL_RX_TAKING)
+    uint64_t reserved1[4];
     // rarely written
     uint64_t data_waiters; ///< bit per waiter of the receiving side that wants to know of data
     uint32_t rx_control;     ///< SL_RX_*
@@ -204,7 +206,8 @@ typedef struct sl_region {
     uint64_t ring_bytes;          ///< of one ring, a power of two
     uint64_t rings_offset;        ///< of slot 0's first ring
     uint64_t token[2];            ///< known to the two processes alone
-    uint64_t reserved[9];
+    uint64_t numbers[2];          ///< in the pair's first region: numbers of waiters in use, per side (with forked sharers)
+    uint64_t reserved[7];
     sl_waiter waiters[2][SL_WAITERS];
     sl_slot slot[SL_SLOTS];
 } sl_region;
@@ -220,6 +223,7 @@ static inline sl_direction *sl_region_direction(sl_region *region, long slot, lo
     return &region->slot[slot & (SL_SLOTS - 1)].direction[sender & 1];
 }
 static inline uint64_t *sl_data_waiters(sl_direction *d) { return &d->data_waiters; }
+static inline uint64_t *sl_numbers(sl_region *r, long side) { return &r->numbers[side & 1]; }
 static inline uint32_t *sl_flags(sl_half *h) { return &h->flags; }
 static inline uint64_t *sl_space_waiters(sl_direction *d) { return &d->space_waiters; }
 

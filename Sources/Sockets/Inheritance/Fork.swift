@@ -63,14 +63,16 @@ import Stacks
 
 /// Before exec: what the new image will hold must be whole in the kernel, and what CLOEXEC closes is let go.
 @c(sluice_before_exec) public func beforeExec() {
-    guard process.started, process.isOwner else { return }
+    guard process.started else { return }
+    // A vfork child shares our memory: it hands back, and counts nothing.
+    let isOwner = process.isOwner
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let e = endpoint(entry)
         let flags = slc_fcntl(fd, F_GETFD, 0)
         if flags >= 0 && flags & 1 == 0 {
             Lane.handBack(e, fd, .exec, foreign: true)
-        } else {
+        } else if isOwner {
             _ = slc_sub_u32(&e.pointee.descriptors, 1)
         }
         return true
@@ -90,6 +92,13 @@ import Stacks
 
 @c(sluice_at_exit) public func atExit() {
     guard process.started, process.isOwner else { return }
+    var p = process.pairs
+    while let pair = p {
+        if pair.pointee.ownNonce != process.nonce {
+            pair.giveBackNumbers { UnsafeMutablePointer<Waiter>(bitPattern: $0)?.pointee.owner == process.nonce }
+        }
+        p = pair.pointee.next
+    }
     // A peer that left its end is owed what it had not read; counts of shared ends are kept true.
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }

@@ -10,7 +10,10 @@ private let solSocket: Int32 = 1
 private let solTCP: Int32 = 6
 
 @c(sluice_getsockopt)
-public func getsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?) -> Int {
+public func getsockopt(
+    _ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeMutableRawPointer?,
+    _ length: UnsafeMutablePointer<UInt32>?
+) -> Int {
     let e = endpoint(entry)
     if level == solSocket && name == statsOption { return stats(e, value, length) }
     if level == solSocket && name == 4, let value, let length, length.pointee >= 4 {  // SO_ERROR
@@ -22,6 +25,13 @@ public func getsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int
         }
     }
     let r = slc_getsockopt(fd, level, name, value, length)
+    // Whoever has read a reset here is not told of it again: the next send asks the kernel.
+    if r == 0 && level == solSocket && name == 4, let value, value.loadUnaligned(as: Int32.self) != 0 {
+        _ = slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN))
+    }
+    if r == 0 && level == solSocket && name == 18 && e.pointee.rx_lowat > 1, let value, let length, length.pointee >= 4 {
+        value.storeBytes(of: e.pointee.rx_lowat, as: UInt32.self)
+    }
     if r == 0 && level == solTCP && name == 11, let value, let length { addRingBytes(e, value, Int(length.pointee)) }
     return r
 }
@@ -47,12 +57,23 @@ private func addRingBytes(_ e: Endpoint, _ value: UnsafeMutableRawPointer, _ n: 
 }
 
 @c(sluice_setsockopt)
-public func setsockopt(_ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) -> Int {
+public func setsockopt(
+    _ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32
+) -> Int {
     let e = endpoint(entry)
     if level == solSocket && name == statsOption { return -Int(ENOPROTOOPT) }
-    if handsBack(level, name) { Lane.handBack(e, fd, .option, foreign: false) }
+    // SO_PEEK_OFF counts from the first unread byte, which must be in the kernel then.
+    let takesAll = level == solSocket && name == 42
+    if handsBack(level, name) { Lane.handBack(e, fd, .option, foreign: takesAll) }
     let r = slc_setsockopt(fd, level, name, value, length)
-    if r == 0 && level == solSocket { remember(e, name, value, length) }
+    if r == 0 && level == solSocket {
+        remember(e, name, value, length)
+        if name == 18 && slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
+            && e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
+        {
+            Lane.setKernelLowWater(fd, 1, e)
+        }
+    }
     return r
 }
 
@@ -84,7 +105,10 @@ private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, 
     case 21, 67:  // SO_SNDTIMEO
         if length >= 16 { e.pointee.tx_timeout_ns = nanoseconds(value) }
     case 13:  // SO_LINGER
-        if length >= 8 { e.pointee.linger = value.loadUnaligned(as: Int32.self) != 0 && value.loadUnaligned(fromByteOffset: 4, as: Int32.self) == 0 ? 1 : 0 }
+        if length >= 8 {
+            e.pointee.linger =
+                value.loadUnaligned(as: Int32.self) != 0 && value.loadUnaligned(fromByteOffset: 4, as: Int32.self) == 0 ? 1 : 0
+        }
     case 18:  // SO_RCVLOWAT
         if length >= 4 { e.pointee.rx_lowat = UInt32(bitPattern: max(1, value.loadUnaligned(as: Int32.self))) }
     default: break
@@ -158,7 +182,7 @@ extension Lane {
         let lock = RobustLock(&e.rx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        guard let r = e.reader, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 else { return 0 }
+        guard let r = e.reader, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, !r.isClaimed else { return 0 }
         return r.available() ?? 0
     }
 

@@ -8,7 +8,9 @@ import Stacks
 // epoll_ctl and epoll_wait on a set that Sluice knows.
 
 @c(sluice_epoll_ctl)
-public func epollCtl(_ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target: Int32, _ event: UnsafeMutablePointer<epoll_event>?) -> Int {
+public func epollCtl(
+    _ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target: Int32, _ event: UnsafeMutablePointer<epoll_event>?
+) -> Int {
     let set = EpollSet.of(entry)
     let targetEntry = DescriptorTable.entry(target)
     set.pointee.fd = fd
@@ -30,13 +32,32 @@ public func epollCtl(_ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target:
     case EPOLL_CTL_ADD: return addMember(set, fd, target, e, event)
     case EPOLL_CTL_MOD: return modifyMember(set, fd, target, e, event)
     default:
+        if operation == EPOLL_CTL_DEL, let m = set.find(target, e), m.pointee.watch != nil, !set.pointee.isShared {
+            if m.pointee.isParked { return -Int(ENOENT) }
+            m.pointee.isParked = true
+            return 0
+        }
         let r = slc_epoll_ctl(fd, operation, target, event)
         if r == 0, let m = set.find(target, e) { set.remove(m) }
         return r
     }
 }
 
-private func addMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?) -> Int {
+private func addMember(
+    _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?
+) -> Int {
+    if let m = set.find(target, e), m.pointee.watch != nil, let event, !set.pointee.isShared {
+        guard m.pointee.isParked else { return -Int(EEXIST) }
+        if event.pointee.events & (1 << 28) == 0 {
+            m.pointee.isParked = false
+            rearm(set, m, event.pointee)
+            return 0
+        }
+        // EPOLLEXCLUSIVE has rules of its own: the kernel judges.
+        var unused = epoll_event()
+        _ = slc_epoll_ctl(fd, EPOLL_CTL_DEL, target, &unused)
+        set.remove(m)
+    }
     let r = slc_epoll_ctl(fd, EPOLL_CTL_ADD, target, event)
     guard r == 0, let event else { return r }
     if let stale = set.find(target, e) { set.remove(stale) }
@@ -49,7 +70,9 @@ private func addMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, 
     return r
 }
 
-private func modifyMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?) -> Int {
+private func modifyMember(
+    _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?
+) -> Int {
     guard let m = set.find(target, e), let event else { return slc_epoll_ctl(fd, EPOLL_CTL_MOD, target, event) }
     if m.pointee.isExclusive || event.pointee.events & (1 << 28) != 0 { return -Int(EINVAL) }
     if m.pointee.watch == nil {
@@ -60,17 +83,25 @@ private func modifyMember(_ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoin
         }
         return r
     }
-    m.pointee.events = event.pointee.events
-    m.pointee.data = event.pointee.data.u64
-    m.pointee.isDisarmed = false
-    m.pointee.kernelNews = true
-    set.enqueue(m, isNew: true)
-    set.wakeOwn()
+    if m.pointee.isParked { return -Int(ENOENT) }
+    rearm(set, m, event.pointee)
     return 0
 }
 
+/// A member on a lane is watched for something new; what is there already counts.
+private func rearm(_ set: Set, _ m: UnsafeMutablePointer<Member>, _ event: epoll_event) {
+    m.pointee.events = event.events
+    m.pointee.data = event.data.u64
+    m.pointee.isDisarmed = false
+    set.enqueue(m, isNew: true)
+    set.wakeOwn()
+}
+
 @c(sluice_epoll_wait)
-public func epollWait(_ fd: Int32, _ entry: UInt64, _ events: UnsafeMutablePointer<epoll_event>?, _ max: Int32, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int {
+public func epollWait(
+    _ fd: Int32, _ entry: UInt64, _ events: UnsafeMutablePointer<epoll_event>?, _ max: Int32, _ timeoutNs: Int64,
+    _ mask: UnsafePointer<sigset_t>?
+) -> Int {
     let set = EpollSet.of(entry)
     set.pointee.fd = fd
     guard let events, max > 0 else { return sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
@@ -110,6 +141,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         pointee.lock.acquire()
         if data == Tags.bell {
             if let w = pointee.waiter { Waiter.silence(w) }
+        } else if data == Tags.channel {
+            readChannels()
         } else if let m = Tags.member(data), m.pointee.set == self {
             m.pointee.kernelNews = true
             enqueue(m, isNew: false)
@@ -140,7 +173,9 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     @inline(__always) func hasBits() -> Bool {
         var p = pointee.watches
         while let w = p {
-            if slc_relaxed_u64(&sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!.pointee.ready) != 0 { return true }
+            if slc_relaxed_u64(&sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!.pointee.ready) != 0 {
+                return true
+            }
             p = w.pointee.next
         }
         return false
@@ -175,14 +210,16 @@ extension UnsafeMutablePointer where Pointee == Member {
     /// What is to be reported now; nil: nothing. Arms the wait for space where that is asked for. Under the set's lock.
     func look() -> UInt32? {
         let e = pointee.endpoint
-        guard !pointee.isDisarmed, let rx = e.rxDirection else { return nil }
-        Lane.service(e, pointee.fd)
+        guard !pointee.isDisarmed, !pointee.isParked, let rx = e.rxDirection else { return nil }
+        // The member's own number may be closed while a duplicate keeps the description open.
+        guard let fd = Lane.current(e, pointee.fd) else { return nil }
+        Lane.service(e, fd)
         let producer = slc_relaxed_u64(&rx.pointee.producer)
         var kernel: UInt32 = 0
         let carries = Readiness.kernelCarries(e)
         let hadNews = pointee.kernelNews
         if hadNews || carries {
-            kernel = Readiness.kernel(pointee.fd)
+            kernel = Readiness.kernel(fd)
             pointee.kernelNews = kernel & (Readiness.IN | Readiness.RDHUP | Readiness.HUP | Readiness.ERR | Readiness.PRI) != 0
         }
         let all = Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel)

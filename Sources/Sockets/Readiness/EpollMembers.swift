@@ -180,6 +180,13 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
                 members: table.assumingMemoryBound(to: UnsafeMutablePointer<Member>?.self)))
         w.pointee.next = pointee.watches
         pointee.watches = w
+        if pair.pointee.ownNonce == process.nonce {
+            // EEXIST: another region of the same pair.
+            var event = epoll_event()
+            event.events = Readiness.IN
+            event.data.u64 = Tags.channel
+            _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, pair.pointee.channel, &event)
+        }
         let word = sl_region_waiter(region, w.pointee.side, index)!
         slc_set_u32(&word.pointee.kind, 2)
         _ = Sleeper.awake(word, number: waiter.pointee.number)
@@ -210,6 +217,21 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         while let w = p {
             _ = Sleeper.awake(sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index), number: waiter.pointee.number)
             p = w.pointee.next
+        }
+    }
+
+    /// Something came over a control channel: a bell, a ring by one who knows no bell, or the peer's end. Under the set's lock.
+    func readChannels() {
+        process.lock.acquire()
+        defer { process.lock.release() }
+        var p = pointee.watches
+        while let w = p {
+            p = w.pointee.next
+            let pair = w.pointee.pair
+            guard pair.pointee.ownNonce == process.nonce, !pair.pointee.peerIsGone else { continue }
+            pair.readChannel()
+            var event = epoll_event()
+            if pair.pointee.peerIsGone { _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, pair.pointee.channel, &event) }
         }
     }
 

@@ -34,6 +34,9 @@ struct Member {
     var seenEvents: UInt32 = 0
     var kernelNews = false
     var isDisarmed = false
+    /// Taken out by the program, while our registration stays: programs that take a socket out and put it in again for each
+    /// message pay no system call.
+    var isParked = false
     var seenProducer: UInt64 = 0
     var nextReady: UnsafeMutablePointer<Member>? = nil
     var nextOfHash: UnsafeMutablePointer<Member>? = nil
@@ -276,6 +279,8 @@ enum Tags {
     nonisolated(unsafe) private static var secret: UInt64 = 0
 
     static var bell: UInt64 { secret | 0xffff_ffff }
+    /// A control channel of one of the set's pairs.
+    static var channel: UInt64 { secret | 0xffff_fffe }
 
     /// Under the process lock. 0: none left.
     static func take(_ m: UnsafeMutablePointer<Member>) -> UInt64 {

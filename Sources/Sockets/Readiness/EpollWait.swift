@@ -16,7 +16,10 @@ struct EpollCall {
     let mask: UnsafePointer<sigset_t>?
     let interrupts = Interrupts()
 
-    init(_ set: Set, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) {
+    init(
+        _ set: Set, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64,
+        _ mask: UnsafePointer<sigset_t>?
+    ) {
         self.set = set
         self.fd = fd
         self.events = events
@@ -47,15 +50,19 @@ struct EpollCall {
         var n = 0
         if due && set.pointee.kernelFirst {
             set.pointee.kernelFirst = false
-            n = kernelNow(0, isLast: false)
+            n = kernelNow(0)
             if n < 0 { return n }
         }
         set.pointee.lock.acquire()
         set.takeBits()
-        n += set.report(events + n, max - n)
+        n = n &+ set.report(events + n, max &- n)
         set.pointee.lock.release()
         if due {
-            if set.pointee.kernelLook < now { n = n < max ? kernelNow(n) : n }
+            let ofRings = n
+            if set.pointee.kernelLook < now && n < max {
+                n = kernelNow(n)
+                if ofRings == 0 && n >= 0 && n < max { n = again(n) }
+            }
             set.pointee.kernelFirst = n == max && set.pointee.kernelLook < now
         } else if n == max {
             set.pointee.fullLooks &+= 1
@@ -64,26 +71,25 @@ struct EpollCall {
         return n
     }
 
-    /// The kernel's events behind the first `n`; the number of all, or -errno when there are none. `isLast`: the list is not reported after it.
-    private func kernelNow(_ n: Int, isLast: Bool = true) -> Int {
+    /// The kernel's events behind the first `n`; the number of all, or -errno when there are none.
+    private func kernelNow(_ n: Int) -> Int {
         set.pointee.kernelLook = slc_tsc()
         set.pointee.fullLooks = 0
         if set.pointee.hasInner { EpollSet.refreshWatched() }
-        let k = sluice_real_epoll_pwait(number, events + n, Int32(max - n), 0, mask)
+        let k = sluice_real_epoll_pwait(number, events + n, Int32(truncatingIfNeeded: max &- n), 0, mask)
         if k < 0 { return n > 0 ? n : k }
         guard k > 0 else { return n }
-        let all = n + set.sortOut(events, n, k)
-        return isLast && all < max ? again(all) : all
+        return n &+ set.sortOut(events, n, k)
     }
 
     private var number: Int32 { self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }
 
-    /// News that the kernel's events brought.
+    /// News that the kernel's events brought, where no member has been reported yet.
     private func again(_ n: Int) -> Int {
-        guard n == 0, set.pointee.firstReady != nil else { return n }
+        guard set.pointee.firstReady != nil else { return n }
         set.pointee.lock.acquire()
         defer { set.pointee.lock.release() }
-        return set.report(events, max)
+        return n + set.report(events + n, max - n)
     }
 
     /// An outer set sees us by our bell: it stays rung as long as something is ready.
@@ -153,7 +159,7 @@ struct EpollCall {
         let others = set.wakeUp()
         if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
-        if !hasReported && n >= 0 && n < max { n += set.report(events + n, max - n) }
+        if !hasReported && n >= 0 && n < max { n = n &+ set.report(events + n, max &- n) }
         let first = set.pointee.watches
         let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()

@@ -7,10 +7,13 @@ import Stacks
 
 /// poll(2) and ppoll(2) over any mixture of descriptors; select comes here too. `timeoutNs` < 0: for ever.
 @c(sluice_poll)
-public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int {
+public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int
+{
     guard let fds else { return -Int(EFAULT) }
     var scratch: UnsafeMutableRawPointer? = nil
-    let bytes = (2 * count + 1) * MemoryLayout<pollfd>.stride
+    // More than any limit of descriptors.
+    guard count >= 0, count < 1 << 30 else { return -Int(EINVAL) }
+    let bytes = (2 &* count &+ 1) &* MemoryLayout<pollfd>.stride
     defer { if let scratch { _ = slc_munmap(scratch, bytes) } }
     if count > 32 {
         scratch = Memory.anonymous(bytes)
@@ -34,7 +37,10 @@ private struct PollCall {
     let mask: UnsafePointer<sigset_t>?
     let interrupts = Interrupts()
 
-    init(_ fds: UnsafeMutablePointer<pollfd>, _ count: Int, _ real: UnsafeMutablePointer<pollfd>, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) {
+    init(
+        _ fds: UnsafeMutablePointer<pollfd>, _ count: Int, _ real: UnsafeMutablePointer<pollfd>, _ timeoutNs: Int64,
+        _ mask: UnsafePointer<sigset_t>?
+    ) {
         self.fds = fds
         self.count = count
         self.real = real
@@ -74,7 +80,9 @@ private struct PollCall {
             let entry = DescriptorTable.entry(fds[i].fd)
             if DescriptorTable.kind(entry) == 1 {
                 let e = endpoint(entry)
-                if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { if e.pointee.lane == UInt32(SL_LANE_MEETING) { Meet.consider(e, fds[i].fd) } }
+                if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) {
+                    if e.pointee.lane == UInt32(SL_LANE_MEETING) { Meet.consider(e, fds[i].fd) }
+                }
             } else if DescriptorTable.kind(entry) == 2 {
                 EpollSet.watchedFromOutside(entry)
                 if EpollSet.of(entry).pointee.hasInner { EpollSet.refreshWatched() }
@@ -246,7 +254,8 @@ private struct PollCall {
         held[i] = UInt(bitPattern: e)
         if average == nil { average = e }
         if e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
-        guard let w = waiter, let pair = e.local.pointee.pair, let region = e.region, let rx = e.rxDirection, let tx = e.txDirection,
+        guard let w = waiter, let pair = e.local.pointee.pair, let region = e.region, let rx = e.rxDirection,
+            let tx = e.txDirection,
             let index = pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)
         else {
             slice = slice == 0 ? 1_000_000 : min(slice, 1_000_000)

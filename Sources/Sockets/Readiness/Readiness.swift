@@ -29,12 +29,16 @@ enum Readiness {
         }
         guard let rx = e.rxDirection, let tx = e.txDirection else { return 0 }
         let unread = slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
-        if unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 && isAtRing(e, rx) && unread >= UInt64(min(e.pointee.rx_lowat, 1 << 20)) {
+        if unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 && isAtRing(e, rx)
+            && unread >= UInt64(min(e.pointee.rx_lowat, 1 << 20))
+        {
             events |= IN | RDNORM
         }
         if e.tx.pointee.phase & 1 == 1 {
             let used = slc_relaxed_u64(&e.tx.pointee.offset) &- slc_acquire_u64(&tx.pointee.consumer)
-            if used <= e.pointee.tx_limit &- e.pointee.tx_limit / 3 || slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) {
+            if used <= e.pointee.tx_limit &- e.pointee.tx_limit / 3
+                || slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN)
+            {
                 events |= OUT | WRNORM
             }
         }
@@ -44,13 +48,17 @@ enum Readiness {
     /// Are the ring's bytes next in the stream?
     @inline(__always) private static func isAtRing(_ e: Endpoint, _ rx: Direction) -> Bool {
         if e.rx.pointee.phase & 1 == 1 { return true }
-        return slc_acquire_u32(&rx.pointee.phase) != e.rx.pointee.phase && slc_relaxed_u64(&rx.pointee.kernel_count) == e.rx.pointee.kernel_bytes
+        return slc_acquire_u32(&rx.pointee.phase) != e.rx.pointee.phase
+            && slc_relaxed_u64(&rx.pointee.kernel_count) == e.rx.pointee.kernel_bytes
     }
 
     /// Puts what the kernel socket reported (as poll events) beside what the ring says.
     @inline(__always) static func merge(_ e: Endpoint, ring: UInt32, kernel: UInt32) -> UInt32 {
         var events = ring | kernel & ~(OUT | WRNORM)
         if kernel & (IN | RDHUP | HUP | ERR) != 0 { e.rx.pointee.kernel_look = 0 }
+        if e.pointee.rx_lowat > 1 && events & IN != 0 && kernel & (RDHUP | HUP | ERR) == 0 && !reachesLowWater(e) {
+            events &= ~(IN | RDNORM)
+        }
         let carriesOut = e.tx.pointee.phase & 1 == 0 && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0
         if carriesOut || kernel & (ERR | HUP) != 0 { events |= kernel & (OUT | WRNORM) }
         if kernel & RDHUP != 0 { _ = slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN)) }
@@ -58,6 +66,15 @@ enum Readiness {
         // The peer was killed: a writer learns it by writing.
         if kernel & RDHUP != 0, let tx = e.txDirection, slc_relaxed_u32(&tx.pointee.closed) != 0 { events |= OUT | WRNORM }
         return events
+    }
+
+    /// SO_RCVLOWAT over both sources.
+    @inline(never) private static func reachesLowWater(_ e: Endpoint) -> Bool {
+        guard let rx = e.rxDirection else { return true }
+        var queued: Int32 = 0
+        _ = slc_ioctl(e.local.pointee.descriptor, 0x541B, &queued)
+        let unread = slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
+        return unread &+ UInt64(max(0, queued)) >= UInt64(e.pointee.rx_lowat)
     }
 
     /// Asks the kernel about one socket.

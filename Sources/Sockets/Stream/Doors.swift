@@ -38,7 +38,9 @@ import Stacks
 
 @inline(__always) private func onLane(_ e: Endpoint) -> Bool { slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) }
 
-@c(sluice_recv) public func recv(_ fd: Int32, _ entry: UInt64, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+@c(sluice_recv) public func recv(
+    _ fd: Int32, _ entry: UInt64, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32
+) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
     if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
@@ -56,13 +58,16 @@ import Stacks
 }
 
 /// The call begins anew, on what the number is now.
-@inline(never) private func again(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+@inline(never) private func again(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int
+{
     let entry = DescriptorTable.entry(fd)
     if DescriptorTable.kind(entry) == 1 { return recv(fd, entry, buffer, n, flags, call) }
     return sluice_real_recv(fd, buffer, n, flags, call)
 }
 
-@c(sluice_send) public func send(_ fd: Int32, _ entry: UInt64, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+@c(sluice_send) public func send(
+    _ fd: Int32, _ entry: UInt64, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32
+) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
     if onLane(e) && n >= 0 && !Lane.sendsByKernel(e) {
@@ -90,10 +95,15 @@ func unservedSend(_ flags: Int32) -> Reason? {
 }
 
 @c(sluice_recvmsg)
-public func recvmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafeMutablePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+public func recvmsg(
+    _ fd: Int32, _ entry: UInt64, _ msg: UnsafeMutablePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32,
+    _ call: Int32
+) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
+    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024,
+        let v = iov ?? noParts(n)
+    {
         var target = UserBytes(v, n)
         if target.total == 0 && msg == nil { return 0 }
         if target.isInvalid { return -Int(EINVAL) }
@@ -122,7 +132,10 @@ private func noParts(_ n: Int) -> UnsafePointer<iovec>? {
 }
 
 @c(sluice_sendmsg)
-public func sendmsg(_ fd: Int32, _ entry: UInt64, _ msg: UnsafePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+public func sendmsg(
+    _ fd: Int32, _ entry: UInt64, _ msg: UnsafePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32,
+    _ call: Int32
+) -> Int {
     let e = endpoint(entry)
     if !onLane(e) { Meet.consider(e, fd) }
     if onLane(e), !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {

@@ -8,8 +8,11 @@ import Stacks
 /// The lane of a stream: attached when both ends have mapped the slot, entered and left per direction by phases
 /// (sl_direction), ended with the socket.
 enum Lane {
-    /// Both ends have met. From now on every wait on this socket includes a bell.
-    static func attach(_ e: Endpoint, _ fd: Int32, _ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32, _ rings: UnsafeMutableRawPointer) {
+    /// Both ends have met. From now on every wait on this socket includes a bell. Under the process lock.
+    static func map(
+        _ e: Endpoint, _ fd: Int32, _ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32,
+        _ rings: UnsafeMutableRawPointer
+    ) {
         guard let map = pair.map(region) else { return }
         let side = Int(pair.pointee.side)
         let ring = pair.pointee.ringBytes
@@ -34,16 +37,34 @@ enum Lane {
         reset(e.rx)
         e.pointee.rx_direction = UInt64(UInt(bitPattern: sl_region_direction(map, Int(slot), 1 - side)))
         rx.release()
-        process.calibrate()
+        process.lanes &+= 1
         e.pointee.lane_generation = e.pointee.lane_generation &+ 1
         e.pointee.reason = Reason.none.number
         slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_LOOPBACK))
-        process.lock.acquire()
-        process.lanes &+= 1
-        process.lock.release()
         e.pointee.counters.lane_openings &+= 1
+    }
+
+    /// The slot is not used after all.
+    static func leave(_ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32, _ rings: UnsafeMutableRawPointer) {
+        process.lock.acquire()
+        Memory.unmap(UInt64(UInt(bitPattern: rings)), Int(pair.pointee.ringBytes) * 2)
+        pair.leaveSlot(region, slot)
+        process.lock.release()
+    }
+
+    /// Behind `map`, without the process lock.
+    static func attached(_ e: Endpoint, _ fd: Int32) {
+        process.calibrate()
+        setKernelLowWater(fd, 1, e)
         count(StackCounter.lanesOpened)
         EpollSet.laneAttached(e)
+    }
+
+    /// SO_RCVLOWAT is ours while there is a lane: the kernel socket alone cannot know what is there.
+    static func setKernelLowWater(_ fd: Int32, _ n: Int32, _ e: Endpoint) {
+        guard e.pointee.rx_lowat > 1 else { return }
+        var v = n
+        _ = slc_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &v, 4)
     }
 
     private static func reset(_ h: Half) {
@@ -108,11 +129,17 @@ enum Lane {
     /// where all that follows goes too. So nothing stays behind in the ring whatever becomes of the receiver.
     static func leaveRing(_ e: Endpoint, _ fd: Int32) {
         guard let w = e.writer, e.tx.pointee.phase & 1 == 1 else { return }
-        if slc_acquire_u32(&w.direction.pointee.rx_control) == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
         let end = w.claim() ?? e.tx.pointee.offset
+        // In this order: a receiver says that it is taking and then looks for the claim.
+        let control = slc_acquire_u32(&w.direction.pointee.rx_control)
+        if control == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
         slc_set_u64(&w.direction.pointee.ring_end, end)
         e.tx.pointee.other_offset = end
-        if end != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+        if control == UInt32(SL_RX_TAKING) || control == UInt32(SL_RX_GONE) && slc_relaxed_u32(&w.direction.pointee.closed) == 0 {
+            TakeBack.countReceivers(e, fd, w.direction)
+        }
+        if e.tx.pointee.other_offset != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+        e.pointee.counters.tx_ring_bytes &-= e.tx.pointee.offset &- end
         e.tx.pointee.phase &+= 1
         slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
         e.pointee.counters.lane_handbacks &+= 1
@@ -151,7 +178,9 @@ enum Lane {
 
     /// Handed back for good in this direction: the kernel's own call serves it.
     @inline(__always) static func receivesByKernel(_ e: Endpoint) -> Bool {
-        guard e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, e.rx.pointee.phase & 1 == 0, let d = e.rxDirection else { return false }
+        guard e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, e.rx.pointee.phase & 1 == 0, let d = e.rxDirection else {
+            return false
+        }
         let control = slc_relaxed_u32(&d.pointee.rx_control)
         return e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0 && control != UInt32(SL_RX_OPEN)
             && (slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0)
@@ -159,7 +188,8 @@ enum Lane {
 
     @inline(__always) static func sendsByKernel(_ e: Endpoint) -> Bool {
         e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && e.tx.pointee.phase & 1 == 0
-            && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0 && e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0
+            && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0 && e.pointee.error == 0
+            && e.pointee.flags & UInt32(SL_EP_RESET) == 0
     }
 
     // MARK: telling the peer
@@ -201,12 +231,12 @@ enum Lane {
         e.pointee.reason = reason.number
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
         let txLock = RobustLock(&e.tx.pointee.lock)
-        txLock.acquire()
+        if txLock.acquire() { mendSend(e, fd) }
         leaveRing(e, fd)
         notifyAll(e)
         txLock.release()
         let rxLock = RobustLock(&e.rx.pointee.lock)
-        rxLock.acquire()
+        if rxLock.acquire() { mendReceive(e, fd) }
         var mustWait = false
         if let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
             if foreign {
@@ -217,6 +247,7 @@ enum Lane {
             notifyAll(e)
         }
         rxLock.release()
+        setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
         count(StackCounter.lanesHandedBack)
         if mustWait { TakeBack.await(e) }
     }
@@ -235,7 +266,7 @@ enum Lane {
         let asked = e.tx.pointee.phase & 1 == 1 && control != UInt32(SL_RX_OPEN)
         guard asked || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         if e.txDirection != nil {
             settle(e, fd)
             _ = flush(e, fd)

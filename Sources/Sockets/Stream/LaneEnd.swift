@@ -10,16 +10,9 @@ extension Lane {
     /// become a reset, as unread kernel bytes would.
     static func endInOrder(_ e: Endpoint, _ fd: Int32) {
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
-        let txLock = RobustLock(&e.tx.pointee.lock)
-        txLock.acquire()
-        if let d = e.txDirection {
-            leaveRing(e, fd)
-            finishTakeBack(e, fd)
-            slc_release_u32(&d.pointee.ended, 1)
-        }
-        txLock.release()
+        // First: whoever is killed in between leaves unread bytes that count as unread.
         let rxLock = RobustLock(&e.rx.pointee.lock)
-        rxLock.acquire()
+        if rxLock.acquire() { mendReceive(e, fd) }
         if let d = e.rxDirection {
             let unread = slc_acquire_u64(&d.pointee.producer) &- e.rx.pointee.offset
             if e.rx.pointee.phase & 1 == 1 && unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
@@ -31,6 +24,14 @@ extension Lane {
             }
         }
         rxLock.release()
+        let txLock = RobustLock(&e.tx.pointee.lock)
+        if txLock.acquire() { mendSend(e, fd) }
+        if let d = e.txDirection {
+            leaveRing(e, fd)
+            finishTakeBack(e, fd)
+            slc_release_u32(&d.pointee.ended, 1)
+        }
+        txLock.release()
         detach(e)
     }
 
@@ -109,6 +110,8 @@ extension Lane {
         if others { e.local.pointee.kept = OwnDescriptor.duplicate(fd) }
         process.lock.release()
         let kept = others && e.local.pointee.kept >= 0
+        // They poll a number that will be another file's.
+        if kept { wakeOwn(e) }
         letGo(e)
         return kept
     }

@@ -13,6 +13,8 @@ enum Meet {
         if e.pointee.lane == UInt32(SL_LANE_KERNEL) {
             let messages = e.pointee.messages_in &+ e.pointee.messages_out
             if process.settings.laneAt != 0 {
+                // Known to the tools, too, before it is old enough for a lane.
+                if messages == 4 && e.pointee.cookie == 0 { _ = Identity.learn(e, fd) }
                 guard messages >= e.pointee.next_attempt, isAlive(e, messages) else { return }
             }
         }
@@ -22,7 +24,9 @@ enum Meet {
     /// Some messages in both directions, or some hundred KB in one: it will live.
     private static func isAlive(_ e: Endpoint, _ messages: UInt32) -> Bool {
         let quarter = UInt32(truncatingIfNeeded: process.settings.laneAt) / 4
-        if Int64(messages) >= process.settings.laneAt && e.pointee.messages_in >= quarter && e.pointee.messages_out >= quarter { return true }
+        if Int64(messages) >= process.settings.laneAt && e.pointee.messages_in >= quarter && e.pointee.messages_out >= quarter {
+            return true
+        }
         return e.pointee.bytes_in &+ e.pointee.bytes_out >= 256 << 10
     }
 
@@ -43,13 +47,24 @@ enum Meet {
 
     private static func work(_ e: Endpoint, _ fd: Int32) {
         // Lane at the first byte: the call waits for its peer, a bounded time.
-        let patience: UInt64 = process.settings.laneAt == 0 ? 30_000_000 : 0
+        let patience: UInt64 = process.settings.laneAt == 0 && e.local.pointee.meeting.waits < 3 ? 30_000_000 : 0
+        e.local.pointee.meeting.waits &+= 1
         let began = patience == 0 ? 0 : slc_now_ns()
         while true {
             switch Rendezvous.step(e, fd) {
             case .met(let pair, let region, let slot, let rings):
                 e.local.pointee.meeting.end()
-                Lane.attach(e, fd, pair, region, slot, rings)
+                // No fork between the look at who holds the socket and the addresses that a child would not have mapped.
+                process.lock.acquire()
+                let isSole = e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors)
+                if isSole { Lane.map(e, fd, pair, region, slot, rings) }
+                process.lock.release()
+                guard isSole else {
+                    Lane.leave(pair, region, slot, rings)
+                    failed(e, .sharedByFork)
+                    return
+                }
+                Lane.attached(e, fd)
                 openBoth(e, fd)
                 return
             case .failed(let reason):
@@ -112,7 +127,9 @@ enum Meet {
             return false
         }
         guard Identity.learn(e, fd) else { return false }
-        let loopback = e.pointee.local.ip == e.pointee.remote.ip || Identity.isLoopback(e.pointee.local) && Identity.isLoopback(e.pointee.remote)
+        let loopback =
+            e.pointee.local.ip == e.pointee.remote.ip
+            || Identity.isLoopback(e.pointee.local) && Identity.isLoopback(e.pointee.remote)
         if !loopback {
             guard let here = farEndIsHere(e) else { return refuse(e, .noProof) }
             if !here { return refuse(e, .remotePeer) }
@@ -148,15 +165,19 @@ enum Identity {
 
     static func isLoopback(_ a: sl_address) -> Bool {
         let ip = a.ip
-        let zeros = ip.0 == 0 && ip.1 == 0 && ip.2 == 0 && ip.3 == 0 && ip.4 == 0 && ip.5 == 0 && ip.6 == 0 && ip.7 == 0 && ip.8 == 0 && ip.9 == 0
+        let zeros =
+            ip.0 == 0 && ip.1 == 0 && ip.2 == 0 && ip.3 == 0 && ip.4 == 0 && ip.5 == 0 && ip.6 == 0 && ip.7 == 0 && ip.8 == 0
+            && ip.9 == 0
         guard zeros else { return false }
         if ip.10 == 0xff && ip.11 == 0xff { return ip.12 == 127 }
         return ip.10 == 0 && ip.11 == 0 && ip.12 == 0 && ip.13 == 0 && ip.14 == 0 && ip.15 == 1
     }
 }
 
-func == (a: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8),
-    b: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8)) -> Bool {
+func == (
+    a: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8),
+    b: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8)
+) -> Bool {
     var x = a
     var y = b
     return memcmp(&x, &y, 16) == 0

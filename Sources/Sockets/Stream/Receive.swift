@@ -27,10 +27,27 @@ extension Lane {
     /// -errno; `useKernel` when there is no lane. Takes the rx lock. `peeked`: bytes that this call has already shown by MSG_PEEK.
     static func receiveNow(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
         let lock = RobustLock(&e.rx.pointee.lock)
-        lock.acquire()
-        let r = receiveLocked(e, fd, &target, flags)
+        if lock.acquire() { mendReceive(e, fd) }
+        var r = receiveLocked(e, fd, &target, flags)
+        // What lies on both sides of a switch comes in one call.
+        if r > 0 && target.left > 0 && !flags.peek && isAtSwitch(e) {
+            var more = r
+            while more > 0 && target.left > 0 && isAtSwitch(e) {
+                more = receiveLocked(e, fd, &target, flags)
+                if more > 0 { r = r &+ more }
+            }
+            if more < 0 && more != -Int(EAGAIN) && more != useKernel {
+                slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- more))
+            }
+        }
         lock.release()
         return r
+    }
+
+    @inline(__always) private static func isAtSwitch(_ e: Endpoint) -> Bool {
+        guard let d = e.rxDirection else { return false }
+        return slc_acquire_u32(&d.pointee.phase) != e.rx.pointee.phase
+            || e.rx.pointee.phase & 1 == 1 && slc_relaxed_u64(&d.pointee.producer) != e.rx.pointee.offset
     }
 
     private static func receiveLocked(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
@@ -38,12 +55,12 @@ extension Lane {
         if e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return kernelReceive(e, fd, &target, flags, Int.max) }
         var turns = 0
         while turns < 64 {
-            turns += 1
+            turns &+= 1
             if e.rx.pointee.phase & 1 == 1 {
                 guard let n = reader.available() else { return damaged(e, fd) }
                 if n > 0 && !reader.isClaimed {
                     let before = target
-                    let r = take(e, reader, Int(n), &target, flags)
+                    let r = take(e, reader, Int(truncatingIfNeeded: n), &target, flags)
                     if r > 0 { return flags.peek ? peekOn(e, fd, reader, &target, flags, r) : r }
                     if r == 0 { return 0 }
                     target = before
@@ -74,7 +91,7 @@ extension Lane {
             }
             let r = kernelReceive(e, fd, &target, flags, Int(left))
             if flags.peek && r == Int(left) && target.left > 0, let n = reader.available(), n > 0 {
-                return r + take(e, reader, Int(n), &target, flags)
+                return r &+ take(e, reader, Int(truncatingIfNeeded: n), &target, flags)
             }
             return r
         }
@@ -82,12 +99,14 @@ extension Lane {
     }
 
     /// A peek that has shown all of the ring goes on into the kernel's bytes when the sender has gone back there.
-    private static func peekOn(_ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags, _ shown: Int) -> Int {
+    private static func peekOn(
+        _ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags, _ shown: Int
+    ) -> Int {
         guard target.left > 0, slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase,
             slc_relaxed_u64(&reader.direction.pointee.ring_end) == e.rx.pointee.offset &+ UInt64(shown)
         else { return shown }
         let r = kernelReceive(e, fd, &target, flags, Int.max)
-        return r > 0 ? shown + r : shown
+        return r > 0 ? shown &+ r : shown
     }
 
     /// On to the next phase, and says so to the sender.
@@ -101,7 +120,9 @@ extension Lane {
     }
 
     @inline(__always)
-    private static func take(_ e: Endpoint, _ reader: RingReader, _ available: Int, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
+    private static func take(
+        _ e: Endpoint, _ reader: RingReader, _ available: Int, _ target: inout UserBytes, _ flags: ReceiveFlags
+    ) -> Int {
         var n = min(available, target.left)
         let result = n
         var skip: UInt64 = 0
@@ -111,7 +132,7 @@ extension Lane {
             if !flags.discard, let p { reader.read(p, k, skip: skip) }
             skip &+= UInt64(k)
             target.advance(k)
-            n -= k
+            n = n &- k
         }
         if !flags.peek && result > 0 && !consumed(e, reader, result) { return -1 }
         return result
@@ -137,22 +158,32 @@ extension Lane {
     /// The ring is empty and not ended: has the kernel connection ended, or does somebody write to it who is not our peer?
     /// Nil: look again. At most one system call in 20 us.
     @inline(never)
-    private static func emptyRing(_ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
+    private static func emptyRing(
+        _ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags
+    ) -> Int? {
         let now = slc_tsc()
         if now &- e.rx.pointee.kernel_look < 20 &* process.tickRate { return -Int(EAGAIN) }
         e.rx.pointee.kernel_look = now
         var byte: UInt8 = 0
         let r = slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
         if r == -Int(EAGAIN) { return e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
+        // The look has taken the error from the socket.
+        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
         // What was published before the end is in the ring by now.
         if let n = reader.available(), n > 0 {
-            if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase { reader.unclaim() }
+            if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase {
+                reader.unclaim()
+            }
             return nil
         }
         if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
         if r == 0 {
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
             return survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
+        }
+        if r < 0 {
+            e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            return -Int(takeError(e))
         }
         if r > 0 {
             // Not from our peer's lane: somebody else writes to this connection. Deliver, and end the lane.
@@ -169,15 +200,28 @@ extension Lane {
     }
 
     /// A non-blocking real receive of at most `most` bytes.
-    private static func kernelReceive(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int) -> Int {
-        var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
-            iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
-        )
-        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
-            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
+    private static func kernelReceive(
+        _ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int
+    ) -> Int {
+        let goal = min(most, target.left)
+        var r = kernelPiece(e, fd, &target, flags, goal)
+        // More parts than one real call was given.
+        while r > 0 && !flags.peek && r < goal && target.isAtPart {
+            let n = kernelPiece(e, fd, &target, flags, goal - r)
+            if n <= 0 { break }
+            r += n
+        }
+        return r
+    }
+
+    private static func kernelPiece(
+        _ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int
+    ) -> Int {
+        let r = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
+            let p = room.baseAddress.unsafelyUnwrapped
             var m = msghdr()
             m.msg_iov = p
-            m.msg_iovlen = Int(target.remaining(most: min(most, target.left), p, 8))
+            m.msg_iovlen = Int(target.remaining(most: most, p, 64))
             return slc_recvmsg(fd, &m, (flags.raw & ~0x100) | 0x40)
         }
         if r > 0 {
@@ -186,9 +230,14 @@ extension Lane {
                 e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(r)
                 e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
             }
+        } else if r < 0 && r != -Int(EAGAIN) && target.left > 0 {
+            guard let n = restOfTakeBack(e, &target, flags) else { return r }
+            slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r))
+            return n
         } else if r == 0 && target.left > 0 {
             if let n = restOfTakeBack(e, &target, flags) { return n }
             e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            _ = survivorIsReset(e)
             let pending = takeError(e)
             if pending != 0 { return -Int(pending) }
         }
@@ -283,7 +332,9 @@ private struct ReceiveCall {
                     wait = Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
                 }
                 let outcome = wait.unsafelyUnwrapped(e, fd)
-                if outcome == .restarted && target.done == 0 && DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) {
+                if outcome == .restarted && target.done == 0
+                    && DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e)
+                {
                     return restartCall
                 }
                 guard let now = Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
@@ -305,7 +356,7 @@ private struct ReceiveCall {
         if target.total == 0 { return 0 }
         guard target.done > 0 else { return r }
         // The error is told by the next call.
-        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
         return target.done
     }
 }

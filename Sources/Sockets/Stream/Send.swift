@@ -13,7 +13,7 @@ extension Lane {
     /// lane. Takes the tx lock.
     static func sendNow(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         let r = sendLocked(e, fd, &source, flags)
         lock.release()
         return r
@@ -31,7 +31,10 @@ extension Lane {
                     settle(e, fd)
                     continue
                 }
-                return put(e, fd, writer, &source)
+                let r = put(e, fd, writer, &source)
+                // The ring was left in it: the kernel takes the bytes at once.
+                if r == -Int(EAGAIN) && e.tx.pointee.phase & 1 == 0 { continue }
+                return r
             }
             if e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
             if source.total > 0 && enterRing(e, fd) { continue }
@@ -44,7 +47,7 @@ extension Lane {
         let wanted = source.left
         guard wanted > 0 else { return 0 }
         guard var room = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
-        if room < UInt64(wanted) || peerMayBeGone(e) {
+        if room < UInt64(wanted) || peerMayBeGone(e, writer) {
             e.tx.pointee.kernel_look = slc_tsc()
             if let r = peerIsGone(e, fd) { return r }
             if e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
@@ -87,12 +90,15 @@ extension Lane {
         return -Int(EAGAIN)
     }
 
-    /// Nothing has been heard of the peer for 20 us: neither bytes nor progress.
-    @inline(__always) private static func peerMayBeGone(_ e: Endpoint) -> Bool {
+    /// Bytes lie unread and the reader has not moved for a millisecond.
+    @inline(__always) private static func peerMayBeGone(_ e: Endpoint, _ writer: RingWriter) -> Bool {
+        if e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) != 0 { return true }
         let now = slc_tsc()
-        guard now &- e.tx.pointee.kernel_look > 20 &* process.tickRate else { return false }
+        guard now &- e.tx.pointee.kernel_look > 1000 &* process.tickRate else { return false }
         e.tx.pointee.kernel_look = now
-        return e.tx.pointee.offset != e.tx.pointee.other_offset
+        let before = e.tx.pointee.other_offset
+        guard let unread = writer.unread() else { return true }
+        return unread != 0 && before == e.tx.pointee.other_offset
     }
 
     /// Asks the kernel whether the peer still is. Nil: yes, or the kernel phase tells (the ring was left).
@@ -103,7 +109,9 @@ extension Lane {
         p.0.events = 0x2000
         p.1.fd = e.local.pointee.pair?.pointee.channel ?? -1
         var zero = timespec()
-        _ = withUnsafeMutablePointer(to: &p) { slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil) }
+        _ = withUnsafeMutablePointer(to: &p) {
+            slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil)
+        }
         if p.0.revents & Int16(POLLERR | POLLHUP) != 0 {
             leaveRing(e, fd)
             return nil
@@ -114,7 +122,7 @@ extension Lane {
         let endedInOrder = slc_acquire_u32(&r.pointee.ended) != 0
         if endedInOrder && !channelGone { return nil }
         if slc_acquire_u32(&d.pointee.closed) != 0 {
-            settle(e, fd)
+            leaveRing(e, fd)
             return nil
         }
         // Killed. With bytes that it never read the kernel would have reset the connection.
@@ -131,14 +139,11 @@ extension Lane {
     private static func kernelSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
         let pending = takeError(e)
         if pending != 0 { return -Int(pending) }
-        var parts: (iovec, iovec, iovec, iovec, iovec, iovec, iovec, iovec) = (
-            iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec(), iovec()
-        )
-        let r = withUnsafeMutablePointer(to: &parts) { tuple -> Int in
-            let p = UnsafeMutableRawPointer(tuple).assumingMemoryBound(to: iovec.self)
+        let r = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
+            let p = room.baseAddress.unsafelyUnwrapped
             var m = msghdr()
             m.msg_iov = p
-            m.msg_iovlen = Int(source.remaining(most: source.left, p, 8))
+            m.msg_iovlen = Int(source.remaining(most: source.left, p, 64))
             return slc_sendmsg(fd, &m, flags | 0x40)
         }
         if r > 0 {

@@ -8,7 +8,9 @@ import Stacks
 public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
     let e = endpoint(entry)
     if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { Meet.consider(e, fd) }
-    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), !Lane.sendsByKernel(e), n > 0, slc_is_regular(input) == 1, offset == nil || offset.unsafelyUnwrapped.pointee >= 0 else {
+    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), !Lane.sendsByKernel(e), n > 0, slc_is_regular(input) == 1,
+        offset == nil || offset.unsafelyUnwrapped.pointee >= 0
+    else {
         return plainSendFile(e, fd, input, offset, n)
     }
     let interrupts = Interrupts()
@@ -57,14 +59,16 @@ extension Lane {
     /// One piece, without blocking. In a kernel phase it is the real call.
     static func sendFileNow(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
         let lock = RobustLock(&e.tx.pointee.lock)
-        lock.acquire()
+        if lock.acquire() { mendSend(e, fd) }
         defer { lock.release() }
         guard let writer = e.writer else { return useKernel }
         if e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
             let error = takeError(e)
             return error != 0 ? -Int(error) : brokenPipe
         }
-        if e.tx.pointee.phase & 1 == 1 && slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) { settle(e, fd) }
+        if e.tx.pointee.phase & 1 == 1 && slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) {
+            settle(e, fd)
+        }
         if e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
         if e.tx.pointee.phase & 1 == 0 && !enterRing(e, fd) { return kernelSendFile(e, fd, input, offset, n) }
         guard let room = writer.room(UInt64(n)) else { return damaged(e, fd) }
@@ -83,7 +87,9 @@ extension Lane {
         return r
     }
 
-    private static func kernelSendFile(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
+    private static func kernelSendFile(
+        _ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int
+    ) -> Int {
         // The kernel's sendfile has no MSG_DONTWAIT: a blocking socket would wait under the lock.
         if !e.isNonBlocking {
             var p = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)

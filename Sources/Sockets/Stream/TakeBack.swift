@@ -28,8 +28,11 @@ enum TakeBack {
         let lock = RobustLock(&e.rx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        guard let reader = e.reader, slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_TAKING)) else { return false }
-        var done = slc_acquire_u32(&d.pointee.phase) & 1 == 1
+        slc_set_u64(&d.pointee.taking_from, e.rx.pointee.offset)
+        guard let reader = e.reader, slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_TAKING)) else {
+            return false
+        }
+        var done = slc_acquire_u32(&d.pointee.phase) & 1 == 1 && !reader.isClaimed
         while done, let n = reader.available(), n > 0 {
             let position = Int((reader.half.pointee.offset &- slc_relaxed_u64(&d.pointee.base)) & (reader.bytes &- 1))
             let r = slc_sendto(socket, reader.memory + position, min(Int(n), Int(reader.bytes) &- position), 0x4040)
@@ -51,6 +54,16 @@ enum TakeBack {
         if slc_inode(socket) == inode { return socket }
         _ = slc_close(socket)
         return nil
+    }
+
+    /// Under the tx lock, for the sender: what the receiver has sent by our socket counts as taken back, also when it was
+    /// killed before it could say so.
+    static func countReceivers(_ e: Endpoint, _ fd: Int32, _ d: Direction) {
+        guard let c = KernelCounts.take(fd, connecting: e.pointee.role == 0, afterFin: true) else { return }
+        let reached = slc_relaxed_u64(&d.pointee.taking_from) &+ (c.sent &- e.tx.pointee.kernel_bytes)
+        e.tx.pointee.kernel_bytes = c.sent
+        let more = reached &- e.tx.pointee.other_offset
+        if more <= e.tx.pointee.offset &- e.tx.pointee.other_offset { e.tx.pointee.other_offset = reached }
     }
 
     /// For the sender: the receiver is at it; a receiver that died there has no reader behind it.

@@ -1,8 +1,8 @@
 import CLinux
 import CStackLayout
+import Settings
 import SharedMemory
 import Stacks
-import Settings
 
 /// How long a wait looks at memory before it sleeps. Unless the user set a spin length, an average of recent waits
 /// decides, counted to the moment when the peer rang and not to our late wake-up; now and then a few waits are tried.

@@ -23,7 +23,9 @@ extension Waiter {
     /// Of the calling thread, made at its first sleep. Nil: no descriptor or no memory.
     static func ofThread() -> UnsafeMutablePointer<Waiter>? {
         let me = slc_self()!
-        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(me.pointee.waiter)), w.pointee.owner == process.nonce { return w }
+        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(me.pointee.waiter)), w.pointee.owner == process.nonce {
+            return w
+        }
         guard let w = make(isSet: false) else { return nil }
         me.pointee.waiter = UInt64(UInt(bitPattern: w))
         process.lock.acquire()

@@ -57,15 +57,18 @@ struct Wait {
 
     /// Has something changed since the look that found nothing? Reads shared words only.
     @inline(__always) private func changed(_ e: Endpoint, _ rx: Direction, _ tx: Direction) -> Bool {
-        if slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) && slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 1 { return true }
+        if slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) && slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 1 {
+            return true
+        }
         switch target {
         case .data:
             if e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return false }
             return slc_acquire_u64(&rx.pointee.producer) != slc_relaxed_u64(&e.rx.pointee.offset)
                 || slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase)
         case .space:
+            if slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 0 { return false }
             let used = slc_relaxed_u64(&e.tx.pointee.offset) &- slc_acquire_u64(&tx.pointee.consumer)
-            return used <= e.pointee.tx_limit - e.pointee.tx_limit / 3
+            return used <= e.pointee.tx_limit &- e.pointee.tx_limit / 3
                 || slc_acquire_u32(&tx.pointee.closed) != 0
         }
     }
@@ -74,7 +77,9 @@ struct Wait {
     private func spin(_ e: Endpoint, _ rx: Direction, _ tx: Direction, _ began: UInt64, _ budget: UInt64) -> Bool {
         var turns: UInt32 = 0
         // In a kernel phase the news comes by the kernel: only the ring can be seen from here.
-        if target == .data && e.rx.pointee.phase & 1 == 0 && slc_relaxed_u32(&rx.pointee.phase) == e.rx.pointee.phase { return false }
+        if target == .data && e.rx.pointee.phase & 1 == 0 && slc_relaxed_u32(&rx.pointee.phase) == e.rx.pointee.phase {
+            return false
+        }
         if target == .space && e.tx.pointee.phase & 1 == 0 { return false }
         while true {
             if changed(e, rx, tx) { return true }
@@ -93,7 +98,7 @@ struct Wait {
             let index = pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)
         else { return inKernel(e, fd, withBell: nil) }
         let word = sl_region_waiter(region, Int(e.pointee.side), index)!
-        let bit: UInt64 = 1 << UInt64(index)
+        let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: index)
         w.pointee.number &+= 1
         let number = w.pointee.number
         Sleeper.announce(word, number: number)
@@ -118,7 +123,8 @@ struct Wait {
 
     /// ppoll over the socket, the bell, and the peer's control channel (its end tells that the peer is gone). Without a
     /// bell a lane that exists is looked at every millisecond.
-    private func inKernel(_ e: Endpoint, _ fd: Int32, withBell w: UnsafeMutablePointer<Waiter>?, rung: inout Bool) -> WaitOutcome {
+    private func inKernel(_ e: Endpoint, _ fd: Int32, withBell w: UnsafeMutablePointer<Waiter>?, rung: inout Bool) -> WaitOutcome
+    {
         let onLane = slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
         var fds = (pollfd(), pollfd(), pollfd())
         let ringTarget = target == .space && e.tx.pointee.phase & 1 == 1
@@ -128,16 +134,21 @@ struct Wait {
         fds.1.fd = w?.pointee.bell ?? -1
         fds.1.events = Int16(POLLIN)
         fds.2.fd = onLane ? (e.local.pointee.pair?.pointee.channel ?? -1) : -1
-        fds.2.events = e.local.pointee.pair?.pointee.isStranger ?? false ? Int16(POLLIN) : 0
+        // A sharer of the peer's end, since a fork, may not know our bell: it rings by the channel.
+        fds.2.events = e.local.pointee.pair?.pointee.ownNonce ?? 0 == process.nonce ? Int16(POLLIN) : 0
         if e.local.pointee.pair?.pointee.peerIsGone ?? false { fds.2.fd = -1 }
         var slice: UInt64 = 0
         if onLane && w == nil { slice = 1_000_000 }
-        if onLane, let d = e.rxDirection, slc_relaxed_u32(&d.pointee.sender_shared) != 0 || e.pointee.flags & UInt32(SL_EP_SHARED) != 0 {
+        if onLane, let d = e.rxDirection,
+            slc_relaxed_u32(&d.pointee.sender_shared) != 0 || e.pointee.flags & UInt32(SL_EP_SHARED) != 0
+        {
             slice = 20_000_000
         }
         var r = 0
         if deadline == 0 && slice == 0 {
-            r = withUnsafeMutablePointer(to: &fds) { sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, nil, nil) }
+            r = withUnsafeMutablePointer(to: &fds) {
+                sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, nil, nil)
+            }
         } else {
             let now = slc_now_ns()
             if deadline != 0 && now >= deadline { return .timedOut }
@@ -145,7 +156,9 @@ struct Wait {
             let whole = slice == 0 || left <= slice
             if !whole { left = slice }
             var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
-            r = withUnsafeMutablePointer(to: &fds) { sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, &t, nil) }
+            r = withUnsafeMutablePointer(to: &fds) {
+                sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, &t, nil)
+            }
             if r == 0 { return deadline != 0 && whole && slice != left ? .timedOut : .ready }
         }
         if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }

@@ -70,7 +70,9 @@ public enum StackMemory {
             lock.release()
             if chunks[Int(index / chunkEndpoints)] == nil {
                 let bytes = endpointBytes * Int(chunkEndpoints)
-                guard let m = Memory.shared(process.stackDescriptor, offset: firstEndpoint + bytes * Int(index / chunkEndpoints), bytes: bytes)
+                guard
+                    let m = Memory.shared(
+                        process.stackDescriptor, offset: firstEndpoint + bytes * Int(index / chunkEndpoints), bytes: bytes)
                 else { return nil }
                 chunks[Int(index / chunkEndpoints)] = m
             }

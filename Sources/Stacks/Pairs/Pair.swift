@@ -31,6 +31,8 @@ public struct Pair {
     public var regions: UnsafeMutablePointer<RegionRecord>
     /// Event descriptors of the peer's waiters, -1 while unknown.
     public var bells: UnsafeMutablePointer<Int32>
+    /// Serials of those bells: a number may be another waiter's by now.
+    public var serials: UnsafeMutablePointer<UInt64>
     /// Our waiters (addresses), by their number in the pair; 0: free.
     public var waiters: UnsafeMutablePointer<UInt>
     public var peerIsGone = false
@@ -43,14 +45,14 @@ public struct Pair {
     /// A record with an own channel; takes over `channel`. Under the process lock.
     public static func make(side: Int32, peer: sl_message, uid: UInt32, channel: Int32) -> UnsafeMutablePointer<Pair>? {
         guard let r = process.pool.take(MemoryLayout<RegionRecord>.stride * Int(maximumRegions)),
-            let b = process.pool.take(64 * 4), let w = process.pool.take(64 * 8),
+            let b = process.pool.take(64 * 4), let n = process.pool.take(64 * 8), let w = process.pool.take(64 * 8),
             let m = process.pool.take(MemoryLayout<Pair>.stride)
         else { return nil }
         let pair = m.assumingMemoryBound(to: Pair.self)
         pair.initialize(
             to: Pair(
                 regions: r.assumingMemoryBound(to: RegionRecord.self), bells: b.assumingMemoryBound(to: Int32.self),
-                waiters: w.assumingMemoryBound(to: UInt.self)))
+                serials: n.assumingMemoryBound(to: UInt64.self), waiters: w.assumingMemoryBound(to: UInt.self)))
         pair.pointee.regions.initialize(repeating: RegionRecord(), count: Int(maximumRegions))
         pair.pointee.bells.initialize(repeating: -1, count: 64)
         pair.pointee.side = side
@@ -208,25 +210,50 @@ extension UnsafeMutablePointer where Pointee == Pair {
     public func number(of waiter: UInt, bell: Int32) -> Int? {
         process.lock.acquire()
         defer { process.lock.release() }
+        if let i = known(waiter) { return i }
+        guard pointee.regionCount > 0, let first = pointee.regions[0].map else { return nil }
+        let side = Int(pointee.side)
+        let used = sl_numbers(first, side)!
+        while true {
+            let bits = slc_relaxed_u64(used)
+            guard bits != ~0 else { return nil }
+            let free = (~bits).trailingZeroBitCount
+            guard slc_cas_u64(used, bits, bits | 1 << UInt64(free)) else { continue }
+            if !tell(free, bell, sl_region_waiter(first, side, free)) {
+                _ = slc_and_u64(used, ~(1 << UInt64(free)))
+                return nil
+            }
+            pointee.waiters[free] = waiter
+            return free
+        }
+    }
+
+    /// Sends a bell to the peer, under a serial that the peer finds beside the number.
+    private func tell(_ number: Int, _ bell: Int32, _ word: UnsafeMutablePointer<sl_waiter>) -> Bool {
+        if pointee.isStranger { return true }
+        var m = sl_message()
+        m.magic = SL_MESSAGE_MAGIC
+        m.kind = UInt32(SL_MESSAGE_BELL)
+        m.nonce = process.nonce
+        m.index = UInt32(number)
+        m.token.0 = slc_tsc()
+        guard slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, bell) == MemoryLayout<sl_message>.size else {
+            return false
+        }
+        slc_release_u64(&word.pointee.bell, m.token.0)
+        return true
+    }
+
+    /// A process that ends gives the numbers of its waiters back to those who share the pair with it.
+    public func giveBackNumbers(where isOurs: (UInt) -> Bool) {
+        guard pointee.regionCount > 0, let first = pointee.regions[0].map else { return }
         var i = 0
-        var free = -1
         while i < 64 {
-            if pointee.waiters[i] == waiter { return i }
-            if free < 0 && pointee.waiters[i] == 0 { free = i }
+            if pointee.waiters[i] != 0 && isOurs(pointee.waiters[i]) {
+                _ = slc_and_u64(sl_numbers(first, Int(pointee.side)), ~(1 << UInt64(i)))
+            }
             i += 1
         }
-        guard free >= 0 else { return nil }
-        if !pointee.isStranger {
-            var m = sl_message()
-            m.magic = SL_MESSAGE_MAGIC
-            m.kind = UInt32(SL_MESSAGE_BELL)
-            m.nonce = process.nonce
-            m.index = UInt32(free)
-            guard slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, bell) == MemoryLayout<sl_message>.size
-            else { return nil }
-        }
-        pointee.waiters[free] = waiter
-        return free
     }
 
     /// The number of a waiter that the peer knows already.
@@ -253,6 +280,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
             if fits && m.kind == UInt32(SL_MESSAGE_BELL) && m.index < 64 && passed >= 0 && !pointee.isStranger {
                 let old = pointee.bells[Int(m.index)]
                 pointee.bells[Int(m.index)] = OwnDescriptor.adopt(Int(passed))
+                pointee.serials[Int(m.index)] = m.token.0
                 OwnDescriptor.close(old)
             } else if passed >= 0 {
                 _ = slc_close(passed)
@@ -260,13 +288,20 @@ extension UnsafeMutablePointer where Pointee == Pair {
         }
     }
 
+    /// The descriptor that rings the peer's waiter `index`, -1 when it is not known (yet).
+    private func bell(_ index: Int) -> Int32 {
+        guard let first = pointee.regions[0].map else { return -1 }
+        let serial = slc_acquire_u64(&sl_region_waiter(first, 1 - Int(pointee.side), index).pointee.bell)
+        return pointee.serials[index] == serial ? pointee.bells[index] : -1
+    }
+
     /// Wakes the peer's waiter `index`. One system call when its bell is known.
     @inline(never) public func ring(_ index: Int) {
-        var bell = pointee.bells[index & 63]
+        var bell = bell(index & 63)
         if bell < 0 && pointee.ownNonce == process.nonce && !pointee.isStranger {
             process.lock.acquire()
             readChannel()
-            bell = pointee.bells[index & 63]
+            bell = self.bell(index & 63)
             process.lock.release()
         }
         if bell >= 0 {

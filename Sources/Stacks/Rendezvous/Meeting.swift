@@ -25,6 +25,8 @@ public struct Meeting {
     public var looks: UInt32 = 0
     public var nextLook: UInt32 = 1
     public var attempts: UInt32 = 0
+    /// Calls that have waited for the peer (SLUICE_LANE_AT=0).
+    public var waits: UInt32 = 0
     public var peer = sl_message()
     public var peerUid: UInt32 = 0
     public var counts = KernelCounts()
@@ -62,13 +64,15 @@ public struct KernelCounts {
 
     /// Nil when the connection is not established, or the counts moved each time they were taken. Exact when nobody here
     /// sends or receives meanwhile: queue lengths that are equal before and after tell that nothing moved between.
-    public static func take(_ fd: Int32, connecting: Bool) -> KernelCounts? {
+    /// `afterFin`: also when the peer has ended.
+    public static func take(_ fd: Int32, connecting: Bool, afterFin: Bool = false) -> KernelCounts? {
         var tries = 0
         while tries < 32 {
             tries += 1
             var acked: UInt64 = 0
             var c = KernelCounts()
-            guard let before = Queues(fd), slc_tcp_counts(fd, &acked, &c.received) == 0, let after = Queues(fd) else { return nil }
+            guard let before = Queues(fd), slc_tcp_counts(fd, afterFin ? 1 : 0, &acked, &c.received) == 0, let after = Queues(fd)
+            else { return nil }
             guard before == after else { continue }
             // bytes_acked counts the SYN of the connecting side.
             c.sent = acked &+ after.out &- (connecting ? 1 : 0)
@@ -86,7 +90,8 @@ public struct KernelCounts {
         init?(_ fd: Int32) {
             var o: Int32 = 0
             var i: Int32 = 0
-            guard slc_ioctl(fd, 0x5411, &o) == 0, slc_ioctl(fd, 0x541B, &i) == 0, o >= 0, i >= 0 else { return nil }  // SIOCOUTQ, SIOCINQ
+            // SIOCOUTQ, SIOCINQ
+            guard slc_ioctl(fd, 0x5411, &o) == 0, slc_ioctl(fd, 0x541B, &i) == 0, o >= 0, i >= 0 else { return nil }
             out = UInt64(o)
             inn = UInt64(i)
         }

@@ -16,8 +16,9 @@ public enum MeetingResult {
 public enum Rendezvous {
     /// Number of looks after which an end gives up, and how long a name stays open.
     static var patience: UInt32 { 64 }
-    static var nameNs: UInt64 { 50_000_000 }
-    static var greetingNs: UInt64 { 50_000_000 }
+    static var nameNs: UInt64 { process.settings.laneAt == 0 ? 1_000_000_000 : 50_000_000 }
+    static var mostLooks: UInt32 { process.settings.laneAt == 0 ? 1 << 20 : 4096 }
+    static var greetingNs: UInt64 { nameNs }
 
     /// One step forward for the connection `e` with descriptor `fd`.
     public static func step(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
@@ -89,7 +90,7 @@ public enum Rendezvous {
         }
         m.pointee.meeting.looks &+= 1
         if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs { return .failed(.plainPeer) }
-        if m.pointee.meeting.looks > 4096 { return .failed(.plainPeer) }
+        if m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
         return .goOn
     }
 
@@ -104,7 +105,8 @@ public enum Rendezvous {
         let m = e.local
         m.pointee.meeting.looks &+= 1
         guard m.pointee.meeting.looks >= m.pointee.meeting.nextLook else { return .goOn }
-        m.pointee.meeting.nextLook = m.pointee.meeting.looks &+ 1 &+ m.pointee.meeting.looks / 4
+        m.pointee.meeting.nextLook =
+            m.pointee.meeting.looks &+ 1 &+ (process.settings.laneAt == 0 ? 0 : m.pointee.meeting.looks / 4)
         let s = unixSocket(e)
         guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
         var name = MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local)
@@ -112,8 +114,10 @@ public enum Rendezvous {
         let n = name.address(&a)
         guard slc_connect(s, &a, n) == 0 else {
             OwnDescriptor.close(s)
-            if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs { return .failed(.plainPeer) }
-            if m.pointee.meeting.looks > 4096 { return .failed(.plainPeer) }
+            if m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs {
+                return .failed(.plainPeer)
+            }
+            if m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
             return .goOn
         }
         m.pointee.meeting.channel = s
@@ -161,10 +165,14 @@ public enum Rendezvous {
 
     /// One message, or nil: nothing yet. `broken`: the channel ended or spoke something else.
     static func receive(_ e: Endpoint, _ m: inout sl_message, _ passed: inout Int32, _ broken: inout Bool) -> Bool {
+        let own = e.local
+        own.pointee.meeting.looks &+= 1
+        // A peer with many connections to meet takes its time: later looks are rarer.
+        if own.pointee.meeting.looks > patience && own.pointee.meeting.looks & 7 != 0 { return false }
         let n = slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
         if n == -Int(EAGAIN) {
-            broken = slc_now_ns() &- e.local.pointee.meeting.greeted > greetingNs && e.local.pointee.meeting.looks > patience
-            e.local.pointee.meeting.looks &+= 1
+            let limit = own.pointee.meeting.step == .greeting ? greetingNs : 2_000_000_000
+            broken = slc_now_ns() &- own.pointee.meeting.greeted > limit && own.pointee.meeting.looks > patience
             return false
         }
         if n != MemoryLayout<sl_message>.size || m.magic != SL_MESSAGE_MAGIC {
@@ -226,7 +234,8 @@ public enum Rendezvous {
         }
         let isNew = pair == nil
         if isNew {
-            pair = Pair.make(side: 0, peer: m.pointee.meeting.peer, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
+            pair = Pair.make(
+                side: 0, peer: m.pointee.meeting.peer, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
             pair?.pointee.ringBytes = UInt64(process.settings.ringBytes)
             var token: (UInt64, UInt64) = (slc_tsc(), process.nonce)
             _ = withUnsafeMutableBytes(of: &token) { slc_getrandom($0.baseAddress, 16) }
@@ -307,8 +316,9 @@ public enum Rendezvous {
         if passed >= 0 { _ = slc_close(passed) }
         guard got.kind == UInt32(SL_MESSAGE_READY), let pair = m.pointee.pair else { return abandon(e, .resources) }
         process.lock.acquire()
-        defer { process.lock.release() }
-        guard let rings = pair.mapRings(m.pointee.region, m.pointee.slot) else { return abandon(e, .resources) }
+        let mapped = pair.mapRings(m.pointee.region, m.pointee.slot)
+        process.lock.release()
+        guard let rings = mapped else { return abandon(e, .resources) }
         if pair.pointee.channel == m.pointee.meeting.channel { m.pointee.meeting.channel = -1 }
         return .met(pair, region: m.pointee.region, slot: m.pointee.slot, rings: rings)
     }
@@ -321,6 +331,9 @@ public enum Rendezvous {
                 pair.pointee.peerIsGone = true
                 m.pointee.meeting.channel = -1
             }
+            process.lock.acquire()
+            pair.leaveSlot(m.pointee.region, m.pointee.slot)
+            process.lock.release()
             m.pointee.pair = nil
         }
         return .failed(reason)

@@ -1,0 +1,60 @@
+#!/bin/bash
+# Faults: processes killed, stopped and interrupted anywhere, impostors, namespaces, shortage. Plain programs, under the
+# library of .build; the long forms with SLUICE_TEST_ALL=1.
+set -uo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+. "$here/../../Scripts/lib.sh"
+. "$here/../lib.sh"
+library=${SLUICE_LIBRARY:-$library}
+[ -e "$library" ] || missing "$library; run Scripts/build"
+unset LD_PRELOAD
+work=$(mktemp -d)
+chmod 755 "$work"
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+all=${SLUICE_TEST_ALL:-0}
+
+# build NAME SOURCE...: without lazy binding, so that a call's instructions are its own.
+build_driver() {
+    local name=$1
+    shift
+    "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -o "$name" "${@/#/$here/}" "$here/Faults.c"
+}
+build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
+build_driver kills Kills.c || exit 1
+
+# driver NAME SECONDS VARIABLE=VALUE... -- COMMAND...: shows what a driver says and adds its counts.
+driver() {
+    local name=$1 limit=$2 status=0 line
+    local -a variables=()
+    shift 2
+    while [ "$1" != -- ]; do variables+=("$1"); shift; done
+    shift
+    printf '%s\n' "-- $name"
+    timeout --kill-after=10 "$limit" env "${variables[@]}" "$@" > "$work/out" 2>&1 < /dev/null || status=$?
+    grep -vE '^[0-9]+ passed, ' "$work/out"
+    line=$(tail -n 1 "$work/out")
+    if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+        passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
+        [ "$status" -eq 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || not_ok "$name" "exit code $status"
+    else
+        not_ok "$name" "exit code $status, no counts"
+    fi
+}
+
+preload=LD_PRELOAD=$library
+seed=${SLUICE_SEED:-$(date +%s)}
+points=(--points 300) few=(--points 50) kills=100 limit=600
+if [ "$all" -eq 1 ]; then points=(--all) few=(--points 300) kills=1000 limit=14000; fi
+# One page in a ring and no spinning: short paths that sleep.
+small=(SLUICE_RING_BYTES=4096 EF_SPIN_USEC=0)
+
+# What is expected of the lane holds on the kernel.
+driver "calls cut off, on the kernel" 300 -- ./steps "${few[@]}" --seed "$seed"
+driver "calls cut off, on the lane" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
+driver "calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
+
+driver "random kills, on the kernel" 300 -- ./kills --kills "$kills" --seed "$seed"
+driver "random kills, lane at once" "$limit" "$preload" SLUICE_LANE_AT=0 -- ./kills --kills "$kills" --seed "$seed"
+driver "random kills, lane soon" "$limit" "$preload" SLUICE_LANE_AT=4 -- ./kills --kills "$kills" --seed "$seed"
+finish
