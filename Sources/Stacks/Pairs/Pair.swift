@@ -275,7 +275,11 @@ extension UnsafeMutablePointer where Pointee == Pair {
             var passed: Int32 = -1
             let n = slc_receive_message(pointee.channel, &m, MemoryLayout<sl_message>.size, &passed)
             if n == 0 || n == -Int(ECONNRESET) { pointee.peerIsGone = true }
-            if n <= 0 { return }
+            if n <= 0 {
+                // A message without a byte may carry a descriptor all the same.
+                if passed >= 0 { _ = slc_close(passed) }
+                return
+            }
             let fits = n == MemoryLayout<sl_message>.size && m.magic == SL_MESSAGE_MAGIC
             if fits && m.kind == UInt32(SL_MESSAGE_BELL) && m.index < 64 && passed >= 0 && !pointee.isStranger {
                 let old = pointee.bells[Int(m.index)]
