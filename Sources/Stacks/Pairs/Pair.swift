@@ -214,7 +214,10 @@ extension UnsafeMutablePointer where Pointee == Pair {
         guard pointee.regionCount > 0, let first = pointee.regions[0].map else { return nil }
         let side = Int(pointee.side)
         let used = sl_numbers(first, side)!
-        while true {
+        // The peer can write this word too: it shall not keep us here.
+        var tries = 0
+        while tries < 1000 {
+            tries += 1
             let bits = slc_relaxed_u64(used)
             guard bits != ~0 else { return nil }
             let free = (~bits).trailingZeroBitCount
@@ -226,6 +229,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
             pointee.waiters[free] = waiter
             return free
         }
+        return nil
     }
 
     /// Sends a bell to the peer, under a serial that the peer finds beside the number.
