@@ -101,6 +101,8 @@ struct EpollCall {
     }
 
     private func spin() -> Int {
+        set.beginLooking()
+        defer { set.endLooking() }
         guard mask == nil, set.pointee.laned > 0, let first = set.pointee.watches else { return 0 }
         let budget = SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
         guard budget != 0, !peerIsHere(first) else { return 0 }
@@ -160,6 +162,8 @@ struct EpollCall {
         if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
         if !hasReported && n >= 0 && n < max { n = n &+ set.report(events + n, max &- n) }
+        set.beginLooking()
+        defer { set.endLooking() }
         let first = set.pointee.watches
         let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()

@@ -240,7 +240,7 @@ public enum Rendezvous {
         guard let pair else { return .failed(.resources) }
         let before = pair.pointee.regionCount
         guard let (region, slot) = pair.takeSlot() else {
-            if isNew { pair.pointee.peerIsGone = true }
+            if isNew { keepUnused(e, pair) }
             return .failed(.resources)
         }
         pair.pointee.liveSlots += 1
@@ -254,6 +254,7 @@ public enum Rendezvous {
         let pass = pair.pointee.regionCount > before ? pair.pointee.regions[Int(region)].descriptor : -1
         guard send(m.pointee.meeting.channel, &offer, pass) else {
             pair.leaveSlot(region, slot)
+            if isNew { keepUnused(e, pair) }
             return .failed(.resources)
         }
         m.pointee.pair = pair
@@ -291,7 +292,10 @@ public enum Rendezvous {
         let slot = Int32(bitPattern: got.slot)
         guard let rings = pair.map(region) != nil ? pair.mapRings(region, slot) : nil else { return refuse(e, pair, isNew) }
         var ready = message(SL_MESSAGE_READY)
-        guard send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else { return .failed(.plainPeer) }
+        guard send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else {
+            Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes))
+            return .failed(.plainPeer)
+        }
         pair.pointee.liveSlots += 1
         return .met(pair, region: region, slot: slot, rings: rings)
     }
@@ -308,27 +312,32 @@ public enum Rendezvous {
         var got = sl_message()
         var passed: Int32 = -1
         var broken = false
-        guard receive(e, &got, &passed, &broken) else { return broken ? abandon(e, .plainPeer) : .goOn }
+        guard receive(e, &got, &passed, &broken) else { return broken ? .failed(.plainPeer) : .goOn }
         if passed >= 0 { _ = slc_close(passed) }
-        guard got.kind == UInt32(SL_MESSAGE_READY), let pair = m.pointee.pair else { return abandon(e, .resources) }
+        guard got.kind == UInt32(SL_MESSAGE_READY), let pair = m.pointee.pair else { return .failed(.resources) }
         process.lock.acquire()
         defer { process.lock.release() }
-        guard let rings = pair.mapRings(m.pointee.region, m.pointee.slot) else { return abandon(e, .resources) }
+        guard let rings = pair.mapRings(m.pointee.region, m.pointee.slot) else { return .failed(.resources) }
         if pair.pointee.channel == m.pointee.meeting.channel { m.pointee.meeting.channel = -1 }
         return .met(pair, region: m.pointee.region, slot: m.pointee.slot, rings: rings)
     }
 
-    static func abandon(_ e: Endpoint, _ reason: Reason) -> MeetingResult {
+    /// A pair that came to nothing keeps the meeting's channel, until both go.
+    private static func keepUnused(_ e: Endpoint, _ pair: UnsafeMutablePointer<Pair>) {
+        pair.pointee.peerIsGone = true
+        e.local.pointee.meeting.channel = -1
+    }
+
+    /// The meeting came to nothing, or its socket is being closed: what was offered is taken back. Under the process lock.
+    public static func withdraw(_ e: Endpoint) {
         let m = e.local
-        if let pair = m.pointee.pair {
-            if pair.pointee.channel == m.pointee.meeting.channel {
-                // The peer never took the first offer: the pair is of no use.
-                pair.pointee.peerIsGone = true
-                m.pointee.meeting.channel = -1
-            }
+        if m.pointee.meeting.step == .offered, m.pointee.meeting.owner == process.nonce, let pair = m.pointee.pair {
+            // The peer never took the first offer.
+            if pair.pointee.channel == m.pointee.meeting.channel { keepUnused(e, pair) }
+            pair.leaveSlot(m.pointee.region, m.pointee.slot)
             m.pointee.pair = nil
         }
-        return .failed(reason)
+        m.pointee.meeting.end()
     }
 
     static var SOCK_SEQPACKET_NUMBER: Int32 { 5 }
