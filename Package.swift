@@ -89,6 +89,11 @@ let package = Package(
         .testTarget(
             name: "StatTests", dependencies: ["sluicestat", "Settings", "Counters", "CStackLayout", "CLinux"],
             swiftSettings: tools),
-        .testTarget(name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux"], swiftSettings: core),
+        .target(name: "CTestSupport", path: "Tests/CTestSupport", cSettings: c),
+        .testTarget(
+            name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux", "CTestSupport"], swiftSettings: core),
+        .testTarget(
+            name: "StacksTests", dependencies: ["Stacks", "SharedMemory", "Counters", "CStackLayout", "CLinux", "CTestSupport"],
+            swiftSettings: core),
     ]
 )

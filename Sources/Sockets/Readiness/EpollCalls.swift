@@ -32,6 +32,11 @@ public func epollCtl(
     case EPOLL_CTL_ADD: return addMember(set, fd, target, e, event)
     case EPOLL_CTL_MOD: return modifyMember(set, fd, target, e, event)
     default:
+        if operation == EPOLL_CTL_DEL, let m = set.find(target, e), m.pointee.watch != nil, !set.pointee.isShared {
+            if m.pointee.isParked { return -Int(ENOENT) }
+            m.pointee.isParked = true
+            return 0
+        }
         let r = slc_epoll_ctl(fd, operation, target, event)
         if r == 0, let m = set.find(target, e) { set.remove(m) }
         return r
@@ -41,6 +46,18 @@ public func epollCtl(
 private func addMember(
     _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?
 ) -> Int {
+    if let m = set.find(target, e), m.pointee.watch != nil, let event, !set.pointee.isShared {
+        guard m.pointee.isParked else { return -Int(EEXIST) }
+        if event.pointee.events & (1 << 28) == 0 {
+            m.pointee.isParked = false
+            rearm(set, m, event.pointee)
+            return 0
+        }
+        // EPOLLEXCLUSIVE has rules of its own: the kernel judges.
+        var unused = epoll_event()
+        _ = slc_epoll_ctl(fd, EPOLL_CTL_DEL, target, &unused)
+        set.remove(m)
+    }
     let r = slc_epoll_ctl(fd, EPOLL_CTL_ADD, target, event)
     guard r == 0, let event else { return r }
     if let stale = set.find(target, e) { set.remove(stale) }
@@ -66,13 +83,18 @@ private func modifyMember(
         }
         return r
     }
-    m.pointee.events = event.pointee.events
-    m.pointee.data = event.pointee.data.u64
+    if m.pointee.isParked { return -Int(ENOENT) }
+    rearm(set, m, event.pointee)
+    return 0
+}
+
+/// A member on a lane is watched for something new; what is there already counts.
+private func rearm(_ set: Set, _ m: UnsafeMutablePointer<Member>, _ event: epoll_event) {
+    m.pointee.events = event.events
+    m.pointee.data = event.data.u64
     m.pointee.isDisarmed = false
-    m.pointee.kernelNews = true
     set.enqueue(m, isNew: true)
     set.wakeOwn()
-    return 0
 }
 
 @c(sluice_epoll_wait)
@@ -188,7 +210,7 @@ extension UnsafeMutablePointer where Pointee == Member {
     /// What is to be reported now; nil: nothing. Arms the wait for space where that is asked for. Under the set's lock.
     func look() -> UInt32? {
         let e = pointee.endpoint
-        guard !pointee.isDisarmed, let rx = e.rxDirection else { return nil }
+        guard !pointee.isDisarmed, !pointee.isParked, let rx = e.rxDirection else { return nil }
         // The member's own number may be closed while a duplicate keeps the description open.
         guard let fd = Lane.current(e, pointee.fd) else { return nil }
         Lane.service(e, fd)

@@ -34,6 +34,9 @@ struct Member {
     var seenEvents: UInt32 = 0
     var kernelNews = false
     var isDisarmed = false
+    /// Taken out by the program, while our registration stays: programs that take a socket out and put it in again for each
+    /// message pay no system call.
+    var isParked = false
     var seenProducer: UInt64 = 0
     var nextReady: UnsafeMutablePointer<Member>? = nil
     var nextOfHash: UnsafeMutablePointer<Member>? = nil

@@ -1,0 +1,200 @@
+import CLinux
+import CStackLayout
+import CTestSupport
+import Counters
+import SharedMemory
+import Testing
+
+@testable import Stacks
+
+extension StacksTests {
+    /// The accepting side takes a region that the peer has sent: only one that cannot hurt.
+    @Suite struct AdoptRegionTests {
+        private let ring: UInt64 = 1 << 16
+
+        private func offer(_ change: (inout sl_message) -> Void = { _ in }) -> sl_message {
+            var m = sl_message()
+            m.magic = SL_MESSAGE_MAGIC
+            m.kind = UInt32(SL_MESSAGE_REGION)
+            m.nonce = 77
+            m.ring_bytes = ring
+            m.region_bytes = UInt64(Pair.regionBytes(ring))
+            change(&m)
+            return m
+        }
+
+        /// Is a file like this taken? What was refused must be closed.
+        private func adopts(_ file: Int32?, _ message: sl_message) throws -> Bool {
+            process.start()
+            let file = try #require(file)
+            let inode = slc_inode(file)
+            process.lock.acquire()
+            defer { process.lock.release() }
+            let pair = try #require(Pair.make(side: 1, peer: message, uid: slc_geteuid(), channel: -1))
+            defer { pair.pointee.peerIsGone = true }
+            let taken = pair.adoptRegion(file, message)
+            #expect(slc_inode(file) != inode, "the number that came is not kept")
+            #expect(pair.pointee.regionCount == (taken ? 1 : 0))
+            if taken {
+                let record = pair.pointee.regions[0]
+                #expect(slc_inode(record.descriptor) == inode && pair.map(0) != nil && pair.pointee.ringBytes == message.ring_bytes)
+                Memory.unmap(UInt64(UInt(bitPattern: record.map)), Pair.controlBytes)
+                OwnDescriptor.close(record.descriptor)
+                pair.pointee.regionCount = 0
+            }
+            return taken
+        }
+
+        @Test("the right size, kind and seals")
+        func right() throws {
+            let bytes = Pair.regionBytes(ring)
+            #expect(try adopts(regionFile(bytes: bytes), offer()))
+        }
+
+        @Test("a size that is not exactly that of the rings")
+        func size() throws {
+            let bytes = Pair.regionBytes(ring)
+            for wrong in [0, 4096, bytes - 4096, bytes - 1, bytes + 1, bytes + 4096, 2 * bytes] {
+                #expect(try !adopts(regionFile(bytes: wrong), offer()), "\(wrong)")
+                #expect(try !adopts(regionFile(bytes: wrong), offer { $0.region_bytes = UInt64(wrong) }), "\(wrong), and says so")
+            }
+        }
+
+        @Test("ring sizes that are no power of two, too small, or too large; any hostile number")
+        func ringSize() throws {
+            let bytes = Pair.regionBytes(ring)
+            for wrong in hostileNumbers + [ring - 1, ring + 1, 3 * 4096, 2048] {
+                let fits = wrong >= 4096 && wrong <= 1 << 26 && wrong & (wrong - 1) == 0
+                let size = fits ? Pair.regionBytes(wrong) : bytes
+                let message = offer {
+                    $0.ring_bytes = wrong
+                    $0.region_bytes = UInt64(size)
+                }
+                #expect(try adopts(regionFile(bytes: size), message) == fits, "\(wrong)")
+            }
+            for wrong in hostileNumbers { #expect(try !adopts(regionFile(bytes: bytes), offer { $0.region_bytes = wrong })) }
+        }
+
+        @Test("a missing seal")
+        func seals() throws {
+            let bytes = Pair.regionBytes(ring)
+            for missing in [1, 2, 4, 7] {
+                #expect(try !adopts(regionFile(bytes: bytes, seals: 7 & ~missing), offer()), "without \(missing)")
+            }
+            #expect(try adopts(regionFile(bytes: bytes, seals: 7 | 16), offer()), "one more does not hurt")
+            #expect(try !adopts(regionFile(bytes: bytes, seals: 7 | 8), offer()), "sealed against writing: it cannot be mapped")
+        }
+
+        @Test("no tmpfs: a file on disk, a pipe, a socket, an event descriptor, a directory")
+        func otherFiles() throws {
+            func opened(_ path: String, _ flags: Int32) -> Int32 { Int32(path.withCString { slc_openat(AT_FDCWD, $0, flags) }) }
+            var ends: [Int32] = [-1, -1]
+            #expect(CTestSupport_pipe(&ends) == 0)
+            let files = [
+                opened("/proc/self/exe", O_RDONLY), opened("/dev/zero", O_RDWR), opened("/", O_RDONLY), ends[0], ends[1],
+                Int32(slc_socket(AF_UNIX, 1, 0)), Int32(slc_eventfd(0, 0)), Int32(slc_epoll_create1(0)),
+            ]
+            for file in files { #expect(try !adopts(file, offer()), "\(file)") }
+        }
+
+        private static let hasHugePages: Bool = {
+            // MFD_HUGETLB: needs no page until it is touched.
+            let fd = slc_memfd_create("probe", 1 | 2 | 4)
+            if fd >= 0 { slc_close(Int32(fd)) }
+            return fd >= 0
+        }()
+
+        @Test("hugetlbfs, which is sealed alike and faults when the pool is empty", .enabled(if: hasHugePages))
+        func hugePages() throws {
+            // The one ring size that makes whole huge pages is not needed: the kind of file system is asked.
+            let bytes = (Pair.regionBytes(ring) + (2 << 20) - 1) & ~((2 << 20) - 1)
+            let file = try #require(regionFile(bytes: bytes, flags: 1 | 2 | 4))
+            #expect(slc_is_sealed_memory(file, UInt64(bytes)) == 0)
+            let plain = try #require(regionFile(bytes: bytes))
+            #expect(slc_is_sealed_memory(plain, UInt64(bytes)) == 1)
+            slc_close(plain)
+            #expect(try !adopts(file, offer()))
+        }
+
+        @Test("a region out of turn, or of another ring size than the pair's")
+        func order() throws {
+            let bytes = Pair.regionBytes(ring)
+            for wrong in [1, 2, 255, 256, UInt32.max] { #expect(try !adopts(regionFile(bytes: bytes), offer { $0.region = wrong })) }
+            process.lock.acquire()
+            defer { process.lock.release() }
+            let pair = try #require(Pair.make(side: 1, peer: offer(), uid: slc_geteuid(), channel: -1))
+            defer { pair.pointee.peerIsGone = true }
+            pair.pointee.ringBytes = 4096
+            #expect(pair.adoptRegion(try #require(regionFile(bytes: bytes)), offer()) == false)
+        }
+    }
+
+    /// What a peer may write into the words by which slots come and go.
+    @Suite struct SlotTests {
+        @Test("slots are handed out once, and again when both sides have left")
+        func handOut() throws {
+            process.start()
+            process.lock.acquire()
+            defer { process.lock.release() }
+            var peer = sl_message()
+            peer.nonce = 1234
+            let pair = try #require(Pair.make(side: 0, peer: peer, uid: slc_geteuid(), channel: -1))
+            defer { release(pair) }
+            pair.pointee.ringBytes = 4096
+            var seen: Set<Int32> = []
+            for _ in 0..<130 {
+                let (region, slot) = try #require(pair.takeSlot())
+                pair.pointee.liveSlots += 1
+                #expect(slot >= 0 && slot < 64 && region == Int32(seen.count / 64) && seen.insert(region * 64 + slot).inserted)
+            }
+            #expect(pair.pointee.regionCount == 3)
+            // The peer leaves first, then we; or we first, and the slot comes back when it is needed.
+            let d = try #require(sl_region_direction(pair.map(0), 5, 0))
+            (d + 1).pointee.left = 1
+            d.pointee.producer = 99
+            pair.leaveSlot(0, 5)
+            #expect(d.pointee.producer == 0 && d.pointee.left == 0)
+            #expect(try #require(pair.takeSlot()) == (0, 5))
+            pair.leaveSlot(0, 6)
+            let other = try #require(sl_region_direction(pair.map(0), 6, 0))
+            #expect(try #require(pair.takeSlot()).0 == 2, "the peer has not left yet")
+            (other + 1).pointee.left = 1
+            #expect(try #require(pair.takeSlot()) == (0, 6))
+        }
+
+        private func release(_ pair: UnsafeMutablePointer<Pair>) {
+            pair.pointee.peerIsGone = true
+            for i in 0..<Int(pair.pointee.regionCount) {
+                Memory.unmap(UInt64(UInt(bitPattern: pair.pointee.regions[i].map)), Pair.controlBytes)
+                OwnDescriptor.close(pair.pointee.regions[i].descriptor)
+            }
+            pair.pointee.regionCount = 0
+        }
+
+        @Test("any words in the region: slots that we hand out are in range, and never one twice while it lives")
+        func damage() throws {
+            process.start()
+            process.lock.acquire()
+            defer { process.lock.release() }
+            var random = SeededRandom(seed: 51)
+            let pair = try #require(Pair.make(side: 0, peer: sl_message(), uid: slc_geteuid(), channel: -1))
+            defer { release(pair) }
+            pair.pointee.ringBytes = 4096
+            for _ in 0..<400 {
+                if let map = pair.map(Int32.random(in: 0..<max(1, pair.pointee.regionCount), using: &random)) {
+                    let place = 8 * Int.random(in: 0..<MemoryLayout<sl_region>.size / 8, using: &random)
+                    UnsafeMutableRawPointer(map).storeBytes(
+                        of: hostileNumbers.randomElement(using: &random)!, toByteOffset: place, as: UInt64.self)
+                }
+                guard let (region, slot) = pair.takeSlot() else { break }
+                pair.pointee.liveSlots += 1
+                #expect(region < pair.pointee.regionCount && slot >= 0 && slot < 64)
+                let rings = try #require(pair.mapRings(region, slot))
+                Memory.unmap(UInt64(UInt(bitPattern: rings)), 8192)
+                if random.next() % 2 == 0 { pair.leaveSlot(region, slot) }
+            }
+            pair.leaveSlot(-1, 0)
+            pair.leaveSlot(pair.pointee.regionCount, 0)
+        }
+    }
+}

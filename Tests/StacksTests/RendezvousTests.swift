@@ -1,0 +1,275 @@
+import CLinux
+import CStackLayout
+import CTestSupport
+import Counters
+import SharedMemory
+import Testing
+
+@testable import Stacks
+
+extension StacksTests {
+    @Suite struct RendezvousTests {
+        /// Steps both ends until each has met or failed; at most 1000 steps.
+        private func meet(_ c: Connection) -> (MeetingResult, MeetingResult) {
+            var a = MeetingResult.goOn
+            var b = MeetingResult.goOn
+            for _ in 0..<1000 {
+                if case .goOn = b { b = Rendezvous.step(c.acceptor, c.server) }
+                if case .goOn = a { a = Rendezvous.step(c.connector, c.client) }
+                if case .goOn = a { continue }
+                if case .goOn = b { continue }
+                break
+            }
+            return (a, b)
+        }
+
+        @Test("two ends in one process meet: one region, one slot, the same rings; the next two take the next slot")
+        func meeting() throws {
+            var slots: [Int32] = []
+            for _ in 0..<3 {
+                let c = try Connection()
+                let (a, b) = meet(c)
+                guard case .met(let pairA, let regionA, let slotA, let ringsA) = a, case .met(let pairB, let regionB, let slotB, let ringsB) = b
+                else {
+                    Issue.record("\(a), \(b)")
+                    return
+                }
+                #expect(pairA.pointee.side == 0 && pairB.pointee.side == 1 && regionA == regionB && slotA == slotB)
+                slots.append(slotA)
+                ringsA.storeBytes(of: 0x1234_5678, as: UInt32.self)
+                #expect(ringsB.load(as: UInt32.self) == 0x1234_5678)
+                let map = try #require(pairB.map(regionB))
+                #expect(map.pointee.token.0 == pairA.pointee.token.0 && map.pointee.ring_bytes == pairA.pointee.ringBytes)
+                for rings in [ringsA, ringsB] { Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pairA.pointee.ringBytes)) }
+                c.connector.local.pointee.meeting.end()
+                c.acceptor.local.pointee.meeting.end()
+            }
+            #expect(slots == [0, 1, 2])
+        }
+
+        @Test("nobody there: both ends give up")
+        func nobody() throws {
+            let c = try Connection()
+            var looks = 0
+            var result = MeetingResult.goOn
+            while case .goOn = result, looks < 10_000 {
+                result = Rendezvous.step(c.connector, c.client)
+                looks += 1
+            }
+            guard case .failed(.plainPeer) = result else {
+                Issue.record("\(result)")
+                return
+            }
+            looks = 0
+            result = .goOn
+            while case .goOn = result, looks < 10_000 {
+                result = Rendezvous.step(c.acceptor, c.server)
+                looks += 1
+            }
+            guard case .failed(.plainPeer) = result else {
+                Issue.record("\(result)")
+                return
+            }
+            #expect(openNames == 1)
+            c.acceptor.local.pointee.meeting.end()
+            #expect(openNames == 0)
+        }
+
+        @Test("an impostor at the name first: without the connection it proves nothing, and the true end still meets")
+        func impostor() throws {
+            let c = try Connection()
+            guard case .goOn = Rendezvous.step(c.acceptor, c.server) else {
+                Issue.record("no name")
+                return
+            }
+            let impostor = try #require(FakeEnd.knocking(at: c.name()))
+            let other = try Connection()
+            let set = Int32(slc_epoll_create1(0))
+            var event = epoll_event()
+            #expect(slc_epoll_ctl(set, EPOLL_CTL_ADD, other.client, &event) == 0)
+            impostor.send(hello(), [set])
+            slc_close(set)
+            let (a, b) = meet(c)
+            guard case .met = a, case .met = b else {
+                Issue.record("\(a), \(b)")
+                return
+            }
+            while let m = impostor.receive() { #expect(m.kind == UInt32(SL_MESSAGE_HELLO), "no region for the impostor") }
+            impostor.close()
+        }
+
+        private func hello() -> sl_message {
+            var m = sl_message()
+            m.magic = SL_MESSAGE_MAGIC
+            m.kind = UInt32(SL_MESSAGE_HELLO)
+            m.nonce = 0xabcd
+            m.ring_bytes = 1 << 16
+            return m
+        }
+
+        /// An epoll set with the socket as its only member: the proof that its maker holds the socket.
+        private func proof(_ fd: Int32) -> Int32 {
+            let set = Int32(slc_epoll_create1(0))
+            var event = epoll_event()
+            #expect(slc_epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0)
+            return set
+        }
+
+        /// Steps until it ends, 300 at most; what it has mapped or made is given back.
+        private func exhaust(_ e: Endpoint, _ fd: Int32) {
+            for _ in 0..<300 {
+                switch Rendezvous.step(e, fd) {
+                case .goOn: continue
+                case .met(let pair, let region, _, let rings):
+                    #expect(region >= 0 && region < pair.pointee.regionCount)
+                    Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes))
+                case .failed: break
+                }
+                break
+            }
+            e.local.pointee.meeting.end()
+            forgetPairs()
+        }
+
+        private func forgetPairs() {
+            var p = process.pairs
+            while let pair = p {
+                pair.pointee.peerIsGone = true
+                for i in 0..<Int(pair.pointee.regionCount) {
+                    Memory.unmap(UInt64(UInt(bitPattern: pair.pointee.regions[i].map)), Pair.controlBytes)
+                    OwnDescriptor.close(pair.pointee.regions[i].descriptor)
+                }
+                for i in 0..<64 {
+                    OwnDescriptor.close(pair.pointee.bells[i])
+                    pair.pointee.bells[i] = -1
+                }
+                OwnDescriptor.close(pair.pointee.channel)
+                pair.pointee.channel = -1
+                pair.pointee.regionCount = 0
+                p = pair.pointee.next
+            }
+            process.pairs = nil
+        }
+
+        @Test("accepting end: wild greetings with wild descriptors", arguments: [61, 62, 63] as [UInt64])
+        func wildGreeting(seed: UInt64) throws {
+            var random = SeededRandom(seed: seed)
+            let passed = Passed()
+            for _ in 0..<60 {
+                let c = try Connection()
+                _ = Rendezvous.step(c.acceptor, c.server)
+                for _ in 0..<Int.random(in: 1...10, using: &random) {
+                    guard let fake = FakeEnd.knocking(at: c.name()) else { break }
+                    let count = [0, 0, 1, 1, 2, 16, 20, 200].randomElement(using: &random)!
+                    let length = random.next() % 4 == 0 ? Int.random(in: 0...96, using: &random) : 96
+                    fake.send(wildMessage(&random, like: hello()), length: length, Array(repeating: passed.descriptor, count: count))
+                    _ = Rendezvous.step(c.acceptor, c.server)
+                    _ = Rendezvous.step(c.acceptor, c.server)
+                    fake.close()
+                }
+                exhaust(c.acceptor, c.server)
+            }
+            #expect(passed.allAreClosed())
+            #expect(openNames == 0)
+        }
+
+        @Test("accepting end: wild regions from somebody who holds the connection", arguments: [71, 72, 73] as [UInt64])
+        func wildRegion(seed: UInt64) throws {
+            var random = SeededRandom(seed: seed)
+            let passed = Passed()
+            for _ in 0..<80 {
+                let c = try Connection()
+                _ = Rendezvous.step(c.acceptor, c.server)
+                let fake = try #require(FakeEnd.knocking(at: c.name()))
+                let set = proof(c.client)
+                fake.send(hello(), [set])
+                slc_close(set)
+                _ = Rendezvous.step(c.acceptor, c.server)
+                #expect(c.acceptor.local.pointee.meeting.step == .proven)
+                var offer = hello()
+                offer.kind = UInt32(SL_MESSAGE_REGION)
+                offer.index = 1
+                offer.region_bytes = UInt64(Pair.regionBytes(offer.ring_bytes))
+                let isWild = random.next() % 8 != 0
+                switch random.next() % 4 {
+                case 0: fake.send(isWild ? wildMessage(&random, like: offer) : offer)
+                case 1: fake.send(isWild ? wildMessage(&random, like: offer) : offer, [passed.descriptor])
+                default:
+                    let size = random.next() % 4 == 0 ? Int.random(in: 0...1 << 22, using: &random) : Int(offer.region_bytes)
+                    let file = try #require(regionFile(bytes: size, seals: random.next() % 4 == 0 ? 3 : 7))
+                    fake.send(isWild ? wildMessage(&random, like: offer) : offer, [file] + (random.next() % 2 == 0 ? [passed.descriptor] : []))
+                    slc_close(file)
+                }
+                if random.next() % 2 == 0 { fake.close() }
+                exhaust(c.acceptor, c.server)
+            }
+            #expect(passed.allAreClosed())
+        }
+
+        @Test("connecting end: wild greetings and answers", arguments: [81, 82, 83] as [UInt64])
+        func wildAnswers(seed: UInt64) throws {
+            var random = SeededRandom(seed: seed)
+            let passed = Passed()
+            for round in 0..<80 {
+                let c = try Connection()
+                let name = Int32(slc_socket(AF_UNIX, 5 | 0o2000000 | 0o4000, 0))
+                var (address, length) = c.name()
+                try #require(slc_bind(name, &address, length) == 0 && slc_listen(name, 4) == 0)
+                _ = Rendezvous.step(c.connector, c.client)
+                let fake = FakeEnd(socket: Int32(slc_accept4(name, nil, nil, 0o2000000 | 0o4000)))
+                if round % 2 == 0 {
+                    fake.send(wildMessage(&random, like: hello()), round % 4 == 0 ? [passed.descriptor] : [])
+                } else {
+                    let set = proof(c.server)
+                    fake.send(hello(), [set])
+                    slc_close(set)
+                    _ = Rendezvous.step(c.connector, c.client)
+                    #expect(c.connector.local.pointee.meeting.step == .offered)
+                    var ready = hello()
+                    ready.kind = UInt32(SL_MESSAGE_READY)
+                    fake.send(random.next() % 8 == 0 ? ready : wildMessage(&random, like: ready), [passed.descriptor])
+                }
+                if random.next() % 2 == 0 { fake.close() }
+                exhaust(c.connector, c.client)
+                slc_close(name)
+            }
+            #expect(passed.allAreClosed())
+        }
+
+        @Test("an open control channel: wild messages, wild descriptors", arguments: [91, 92, 93, 94] as [UInt64])
+        func wildChannel(seed: UInt64) throws {
+            process.start()
+            var random = SeededRandom(seed: seed)
+            let passed = Passed()
+            let (fake, core) = FakeEnd.pair()
+            var peer = hello()
+            peer.nonce = seed
+            process.lock.acquire()
+            let pair = try #require(Pair.make(side: 1, peer: peer, uid: slc_geteuid() &+ UInt32(seed & 1), channel: core))
+            process.lock.release()
+            var bell = hello()
+            bell.kind = UInt32(SL_MESSAGE_BELL)
+            for _ in 0..<2_000 {
+                bell.index = UInt32.random(in: 0...70, using: &random)
+                let count = [0, 1, 1, 1, 2, 16, 17, 100].randomElement(using: &random)!
+                let message = random.next() % 3 == 0 ? bell : wildMessage(&random, like: bell)
+                let length = random.next() % 8 == 0 ? Int.random(in: 0...96, using: &random) : 96
+                fake.send(message, length: length, Array(repeating: passed.descriptor, count: count))
+                if random.next() % 3 == 0 {
+                    process.lock.acquire()
+                    pair.readChannel()
+                    process.lock.release()
+                    #expect(!pair.pointee.isStranger || (0..<64).allSatisfy { pair.pointee.bells[$0] == -1 }, "a stranger has no bells")
+                }
+                if random.next() % 16 == 0 { pair.ring(Int(truncatingIfNeeded: hostileNumbers.randomElement(using: &random)!)) }
+            }
+            fake.close()
+            process.lock.acquire()
+            for _ in 0..<100 where !pair.pointee.peerIsGone { pair.readChannel() }
+            #expect(pair.pointee.peerIsGone)
+            process.lock.release()
+            forgetPairs()
+            #expect(passed.allAreClosed())
+        }
+    }
+}
