@@ -194,23 +194,25 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         return w
     }
 
-    /// A peer has ended and no member has a lane to it any more.
-    func dropWatches(of pair: UnsafeMutablePointer<Pair>) {
-        var kept: UnsafeMutablePointer<Watch>? = nil
+    /// Nobody stands in their slots any more. A record that a call may still look at is not given back.
+    func removeWatches(of pair: UnsafeMutablePointer<Pair>) {
+        var previous: UnsafeMutablePointer<Watch>? = nil
         var p = pointee.watches
         while let w = p {
             p = w.pointee.next
-            if w.pointee.pair == pair {
-                process.lock.acquire()
-                process.pool.give(UnsafeMutableRawPointer(w.pointee.members), 64 * 8)
-                process.pool.give(UnsafeMutableRawPointer(w), MemoryLayout<Watch>.stride)
-                process.lock.release()
-            } else {
-                w.pointee.next = kept
-                kept = w
+            guard w.pointee.pair == pair else {
+                previous = w
+                continue
             }
+            if let q = previous { q.pointee.next = p } else { pointee.watches = p }
+            var event = epoll_event()
+            _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, pair.pointee.channel, &event)
+            guard !isLookedAt else { continue }
+            process.lock.acquire()
+            process.pool.give(UnsafeMutableRawPointer(w.pointee.members), 64 * 8)
+            process.pool.give(UnsafeMutableRawPointer(w), MemoryLayout<Watch>.stride)
+            process.lock.release()
         }
-        pointee.watches = kept
     }
 
     // MARK: sleeping

@@ -100,22 +100,17 @@ struct EpollCall {
         set.pointee.lock.release()
     }
 
-    /// News of rings. A watch may go with its peer at any time, so the look is under the lock.
-    @inline(__always) private func isReady() -> Bool {
-        set.pointee.lock.acquire()
-        defer { set.pointee.lock.release() }
-        return set.pointee.firstReady != nil || set.hasBits()
-    }
-
     private func spin() -> Int {
-        guard mask == nil, set.pointee.laned > 0 else { return 0 }
+        set.beginLooking()
+        defer { set.endLooking() }
+        guard mask == nil, set.pointee.laned > 0, let first = set.pointee.watches else { return 0 }
         let budget = SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
-        guard budget != 0, !peerIsHere() else { return 0 }
+        guard budget != 0, !peerIsHere(first) else { return 0 }
         let began = slc_tsc()
         var looked = began
         while true {
             let now = slc_tsc()
-            if isReady() {
+            if set.hasBits() || set.pointee.firstReady != nil {
                 let n = collect(askKernel: false)
                 if n != 0 {
                     SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
@@ -136,10 +131,7 @@ struct EpollCall {
     }
 
     /// Does a peer of the set's newest region wait on this CPU?
-    private func peerIsHere() -> Bool {
-        set.pointee.lock.acquire()
-        defer { set.pointee.lock.release() }
-        guard let w = set.pointee.watches else { return true }
+    private func peerIsHere(_ w: UnsafeMutablePointer<Watch>) -> Bool {
         let here = slc_cpu() &+ 1
         var slot = 0
         while slot < 64 {
@@ -170,12 +162,14 @@ struct EpollCall {
         if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
         if !hasReported && n >= 0 && n < max { n = n &+ set.report(events + n, max &- n) }
-        let rung = lastRing(began)
+        set.beginLooking()
+        defer { set.endLooking() }
+        let first = set.pointee.watches
         let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()
         leaveBell()
         if isLast { endKept() }
-        SpinPolicy.learn(&set.pointee.average, ticks: rung &- began)
+        SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
         return n
     }
 
@@ -189,10 +183,9 @@ struct EpollCall {
         EpollSet.cleanUp(set)
     }
 
-    /// When a peer rang for this sleep, as far as the newest region tells. Under the set's lock.
-    private func lastRing(_ began: UInt64) -> UInt64 {
+    private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
         let now = slc_tsc()
-        guard let w = set.pointee.watches else { return now }
+        guard let w else { return now }
         var best = now
         var slot = 0
         while slot < 64 {
