@@ -81,8 +81,7 @@ extension StacksTests {
             for missing in [1, 2, 4, 7] {
                 #expect(try !adopts(regionFile(bytes: bytes, seals: 7 & ~missing), offer()), "without \(missing)")
             }
-            #expect(try adopts(regionFile(bytes: bytes, seals: 7 | 16), offer()), "one more does not hurt")
-            #expect(try !adopts(regionFile(bytes: bytes, seals: 7 | 8), offer()), "sealed against writing: it cannot be mapped")
+            for more in [8, 16] { #expect(try !adopts(regionFile(bytes: bytes, seals: 7 | more), offer()), "nobody may write to it") }
         }
 
         @Test("no tmpfs: a file on disk, a pipe, a socket, an event descriptor, a directory")
@@ -195,6 +194,38 @@ extension StacksTests {
             }
             pair.leaveSlot(-1, 0)
             pair.leaveSlot(pair.pointee.regionCount, 0)
+        }
+
+        @Test("numbers of waiters: each waiter keeps its own, 64 at most, whatever the peer writes into their word")
+        func numbers() throws {
+            process.start()
+            var random = SeededRandom(seed: 55)
+            let (fake, core) = FakeEnd.pair()
+            process.lock.acquire()
+            let pair = try #require(Pair.make(side: 0, peer: sl_message(), uid: slc_geteuid(), channel: core))
+            pair.pointee.ringBytes = 4096
+            #expect(pair.takeSlot() != nil)
+            let map = try #require(pair.map(0))
+            process.lock.release()
+            let passed = Passed()
+            func number(_ waiter: Int) -> Int? {
+                defer { while fake.receive() != nil {} }
+                return pair.number(of: UInt(waiter) << 6, bell: passed.descriptor)
+            }
+            for waiter in 1...64 { #expect(number(waiter) == waiter - 1 && number(waiter) == waiter - 1) }
+            #expect(number(65) == nil && pair.known(65 << 6) == nil)
+            for round in 0..<500 {
+                let word = random.next() % 2 == 0 ? hostileNumbers.randomElement(using: &random)! : random.next()
+                slc_set_u64(sl_numbers(map, 0), word)
+                slc_set_u64(&sl_region_waiter(map, 1, round).pointee.bell, random.next() % 3)
+                if let n = number(100 + round) { #expect(n >= 0 && n < 64 && pair.known(UInt(100 + round) << 6) == n) }
+                pair.ring(Int.random(in: 0..<64, using: &random))
+            }
+            fake.close()
+            OwnDescriptor.close(core)
+            pair.pointee.channel = -1
+            release(pair)
+            #expect(passed.allAreClosed())
         }
     }
 }

@@ -183,7 +183,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         if pair.pointee.ownNonce == process.nonce {
             // EEXIST: another region of the same pair.
             var event = epoll_event()
-            event.events = Readiness.IN
+            // Edge-triggered: a fork child that has the set too cannot read our channel.
+            event.events = Readiness.IN | 1 << 31
             event.data.u64 = Tags.channel
             _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, pair.pointee.channel, &event)
         }
@@ -193,25 +194,26 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         return w
     }
 
-    /// Nobody stands in their slots any more. A record that a call may still look at is not given back.
-    func removeWatches(of pair: UnsafeMutablePointer<Pair>) {
-        var previous: UnsafeMutablePointer<Watch>? = nil
+    /// A peer has ended and no member has a lane to it any more.
+    func dropWatches(of pair: UnsafeMutablePointer<Pair>) {
+        var kept: UnsafeMutablePointer<Watch>? = nil
         var p = pointee.watches
         while let w = p {
             p = w.pointee.next
-            guard w.pointee.pair == pair else {
-                previous = w
-                continue
+            if w.pointee.pair == pair {
+                // A forked process may hold the channel open: closing it would not take it out of the set.
+                var event = epoll_event()
+                _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, pair.pointee.channel, &event)
+                process.lock.acquire()
+                process.pool.give(UnsafeMutableRawPointer(w.pointee.members), 64 * 8)
+                process.pool.give(UnsafeMutableRawPointer(w), MemoryLayout<Watch>.stride)
+                process.lock.release()
+            } else {
+                w.pointee.next = kept
+                kept = w
             }
-            if let q = previous { q.pointee.next = p } else { pointee.watches = p }
-            var event = epoll_event()
-            _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, pair.pointee.channel, &event)
-            guard !isLookedAt else { continue }
-            process.lock.acquire()
-            process.pool.give(UnsafeMutableRawPointer(w.pointee.members), 64 * 8)
-            process.pool.give(UnsafeMutableRawPointer(w), MemoryLayout<Watch>.stride)
-            process.lock.release()
         }
+        pointee.watches = kept
     }
 
     // MARK: sleeping
@@ -260,6 +262,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     func tellTruth() {
         guard let w = pointee.waiter else { return }
         Waiter.silence(w)
+        readChannels()
         announce()
         takeBits()
         var turns = pointee.readyCount

@@ -100,17 +100,22 @@ struct EpollCall {
         set.pointee.lock.release()
     }
 
+    /// News of rings. A watch may go with its peer at any time, so the look is under the lock.
+    @inline(__always) private func isReady() -> Bool {
+        set.pointee.lock.acquire()
+        defer { set.pointee.lock.release() }
+        return set.pointee.firstReady != nil || set.hasBits()
+    }
+
     private func spin() -> Int {
-        set.beginLooking()
-        defer { set.endLooking() }
-        guard mask == nil, set.pointee.laned > 0, let first = set.pointee.watches else { return 0 }
+        guard mask == nil, set.pointee.laned > 0 else { return 0 }
         let budget = SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
-        guard budget != 0, !peerIsHere(first) else { return 0 }
+        guard budget != 0, !peerIsHere() else { return 0 }
         let began = slc_tsc()
         var looked = began
         while true {
             let now = slc_tsc()
-            if set.hasBits() || set.pointee.firstReady != nil {
+            if isReady() {
                 let n = collect(askKernel: false)
                 if n != 0 {
                     SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
@@ -131,7 +136,10 @@ struct EpollCall {
     }
 
     /// Does a peer of the set's newest region wait on this CPU?
-    private func peerIsHere(_ w: UnsafeMutablePointer<Watch>) -> Bool {
+    private func peerIsHere() -> Bool {
+        set.pointee.lock.acquire()
+        defer { set.pointee.lock.release() }
+        guard let w = set.pointee.watches else { return true }
         let here = slc_cpu() &+ 1
         var slot = 0
         while slot < 64 {
@@ -162,14 +170,12 @@ struct EpollCall {
         if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
         if !hasReported && n >= 0 && n < max { n = n &+ set.report(events + n, max &- n) }
-        set.beginLooking()
-        defer { set.endLooking() }
-        let first = set.pointee.watches
+        let rung = lastRing(began)
         let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()
         leaveBell()
         if isLast { endKept() }
-        SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
+        SpinPolicy.learn(&set.pointee.average, ticks: rung &- began)
         return n
     }
 
@@ -183,9 +189,10 @@ struct EpollCall {
         EpollSet.cleanUp(set)
     }
 
-    private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
+    /// When a peer rang for this sleep, as far as the newest region tells. Under the set's lock.
+    private func lastRing(_ began: UInt64) -> UInt64 {
         let now = slc_tsc()
-        guard let w else { return now }
+        guard let w = set.pointee.watches else { return now }
         var best = now
         var slot = 0
         while slot < 64 {
@@ -205,7 +212,9 @@ struct EpollCall {
             let now = slc_now_ns()
             left = now >= deadline ? 0 : Int64(deadline &- now)
         }
-        if set.pointee.isInherited && (left < 0 || left > 5_000_000) { left = 5_000_000 }
+        // Of a set that another process has too, each may take what the other was rung for.
+        let slice: Int64 = set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
+        if slice > 0 && (left < 0 || left > slice) { left = slice }
         if set.pointee.hasInner { EpollSet.refreshWatched() }
         let r = sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
         if r > 0 && set.pointee.hasInner {

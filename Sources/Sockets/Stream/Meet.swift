@@ -39,32 +39,10 @@ enum Meet {
                 return
             }
             count(StackCounter.meetingsStarted)
-            sweep()
             slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_MEETING))
         }
         if e.pointee.lane == UInt32(SL_LANE_MEETING) { work(e, fd) }
         slc_release_u32(&local.pointee.meetingBusy, 0)
-    }
-
-    /// What processes that have ended leave in ours goes with later meetings, as many as come.
-    private static func sweep() {
-        var turns = 2
-        while turns > 0 {
-            turns -= 1
-            process.lock.acquire()
-            let pair = Pair.takeUnused()
-            process.lock.release()
-            guard let pair else { return }
-            let isQuiet = EpollSet.forget(pair)
-            process.lock.acquire()
-            if isQuiet {
-                if pair.pointee.ownNonce != process.nonce { pair.giveBackNumbers(where: Waiter.isOurs) }
-                Pair.dispose(pair)
-            } else {
-                Pair.postpone(pair)
-            }
-            process.lock.release()
-        }
     }
 
     private static func work(_ e: Endpoint, _ fd: Int32) {
@@ -143,6 +121,7 @@ enum Meet {
     private static func prepare(_ e: Endpoint, _ fd: Int32) -> Bool {
         let s = process.settings
         if process.sealed { return refuse(e, .sealedOff) }
+        EpollSet.buryDeadPairs()
         if !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return refuse(e, .setting) }
         if e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors) {
             e.pointee.reason = Reason.sharedByFork.number

@@ -214,7 +214,10 @@ extension UnsafeMutablePointer where Pointee == Pair {
         guard pointee.regionCount > 0, let first = pointee.regions[0].map else { return nil }
         let side = Int(pointee.side)
         let used = sl_numbers(first, side)!
-        while true {
+        // The peer can write this word too: it shall not keep us here.
+        var tries = 0
+        while tries < 1000 {
+            tries += 1
             let bits = slc_relaxed_u64(used)
             guard bits != ~0 else { return nil }
             let free = (~bits).trailingZeroBitCount
@@ -226,6 +229,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
             pointee.waiters[free] = waiter
             return free
         }
+        return nil
     }
 
     /// Sends a bell to the peer, under a serial that the peer finds beside the number.
@@ -277,7 +281,11 @@ extension UnsafeMutablePointer where Pointee == Pair {
             var passed: Int32 = -1
             let n = slc_receive_message(pointee.channel, &m, MemoryLayout<sl_message>.size, &passed)
             if n == 0 || n == -Int(ECONNRESET) { pointee.peerIsGone = true }
-            if n <= 0 { return }
+            if n <= 0 {
+                // A message without a byte may carry a descriptor all the same.
+                if passed >= 0 { _ = slc_close(passed) }
+                return
+            }
             let fits = n == MemoryLayout<sl_message>.size && m.magic == SL_MESSAGE_MAGIC
             if fits && m.kind == UInt32(SL_MESSAGE_BELL) && m.index < 64 && passed >= 0 && !pointee.isStranger {
                 let old = pointee.bells[Int(m.index)]
