@@ -80,7 +80,7 @@ public enum Rendezvous {
             guard channel >= 0 else { return .failed(.resources) }
             m.pointee.meeting.channel = channel
             m.pointee.meeting.greeted = slc_now_ns()
-            if let reason = hello(e, fd) {
+            if let reason = OwnDescriptor.withRoom({ hello(e, fd) }) {
                 dropVisitor(e)
                 if reason == .noProof { return .failed(reason) }
                 return .goOn
@@ -122,7 +122,7 @@ public enum Rendezvous {
         }
         m.pointee.meeting.channel = s
         m.pointee.meeting.greeted = slc_now_ns()
-        if let reason = hello(e, fd) { return .failed(reason) }
+        if let reason = OwnDescriptor.withRoom({ hello(e, fd) }) { return .failed(reason) }
         m.pointee.meeting.step = .greeting
         return greeting(e, fd)
     }
@@ -169,7 +169,9 @@ public enum Rendezvous {
         own.pointee.meeting.looks &+= 1
         // A peer with many connections to meet takes its time: later looks are rarer.
         if own.pointee.meeting.looks > patience && own.pointee.meeting.looks & 7 != 0 { return false }
-        let n = slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
+        let n = OwnDescriptor.withRoom {
+            slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
+        }
         if n == -Int(EAGAIN) {
             let limit = own.pointee.meeting.step == .greeting ? greetingNs : 2_000_000_000
             broken = slc_now_ns() &- own.pointee.meeting.greeted > limit && own.pointee.meeting.looks > patience
@@ -194,7 +196,7 @@ public enum Rendezvous {
             if passed >= 0 { _ = slc_close(passed) }
             return stranger(e)
         }
-        let verdict = Proof.check(passed, e)
+        let verdict = OwnDescriptor.withRoom { Proof.check(passed, e) }
         _ = slc_close(passed)
         if verdict == .noProof { return .failed(.noProof) }
         guard verdict == .none else { return stranger(e) }
