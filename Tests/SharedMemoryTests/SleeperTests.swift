@@ -5,21 +5,21 @@ import SharedMemory
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct SleeperTests {
-    private func withWaiter(_ body: (UnsafeMutablePointer<sl_waiter>) -> Void) {
+    private func withWaiter(_ body: (UnsafeMutablePointer<sl_waiter>) throws -> Void) rethrows {
         let waiter = UnsafeMutablePointer<sl_waiter>.allocate(capacity: 1)
         waiter.initialize(to: sl_waiter())
-        body(waiter)
-        waiter.deallocate()
+        defer { waiter.deallocate() }
+        try body(waiter)
     }
 
     @Test("a ring for this sleep is told, and only once")
-    func ring() {
-        withWaiter { waiter in
+    func ring() throws {
+        try withWaiter { waiter in
             Sleeper.announce(waiter, number: 7)
             #expect(waiter.pointee.cpu != 0)
-            let word = Sleeper.asleep(waiter)
+            let word = try #require(Sleeper.asleep(waiter))
             #expect(word == 7 << 2)
-            Sleeper.markRung(waiter, word!)
+            Sleeper.markRung(waiter, word)
             #expect(Sleeper.asleep(waiter) == nil, "rung already")
             #expect(Sleeper.awake(waiter, number: 7))
             #expect(Sleeper.asleep(waiter) == nil && !Sleeper.awake(waiter, number: 7))
@@ -27,10 +27,10 @@ import Testing
     }
 
     @Test("a late mark cannot cancel a later sleep")
-    func lateMark() {
-        withWaiter { waiter in
+    func lateMark() throws {
+        try withWaiter { waiter in
             Sleeper.announce(waiter, number: 1)
-            let word = Sleeper.asleep(waiter)!
+            let word = try #require(Sleeper.asleep(waiter))
             #expect(!Sleeper.awake(waiter, number: 1))
             Sleeper.markRung(waiter, word)
             #expect(Sleeper.asleep(waiter) == nil, "awake stays awake")
