@@ -106,6 +106,11 @@ public func epollWait(
     set.pointee.fd = fd
     guard let events, max > 0 else { return sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
     if set.pointee.waiter == nil && !set.pointee.hasInner {
+        // A call that does not sleep need not be woken.
+        if timeoutNs == 0 {
+            let r = sluice_real_epoll_pwait(fd, events, max, 0, mask)
+            return r > 0 && set.pointee.waiter != nil ? set.sortOut(events, 0, r) : r
+        }
         set.fallAsleep()
         let slept = set.pointee.waiter == nil
         let r = slept ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0

@@ -143,6 +143,8 @@ enum Meet {
     private static func prepare(_ e: Endpoint, _ fd: Int32) -> Bool {
         let s = process.settings
         if process.sealed { return refuse(e, .sealedOff) }
+        // Whether rules exist cannot be read without privilege: who wants them obeyed gets the kernel lane.
+        if s.withFilters == 2 { return refuse(e, .packetFilter) }
         if !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return refuse(e, .setting) }
         if e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors) {
             e.pointee.reason = Reason.sharedByFork.number
