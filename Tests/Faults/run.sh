@@ -54,6 +54,10 @@ driver "calls cut off, on the kernel" 300 -- ./steps "${few[@]}" --seed "$seed"
 driver "calls cut off, on the lane" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
 driver "calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
 
+if [ "$all" -eq 1 ]; then
+    driver "calls that stand still for a second" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps --mode stop --stop 1000 --points 40 --seed "$seed"
+fi
+
 driver "random kills, on the kernel" 300 -- ./kills --kills "$kills" --seed "$seed"
 driver "random kills, lane at once" "$limit" "$preload" SLUICE_LANE_AT=0 -- ./kills --kills "$kills" --seed "$seed"
 driver "random kills, lane soon" "$limit" "$preload" SLUICE_LANE_AT=4 -- ./kills --kills "$kills" --seed "$seed"
