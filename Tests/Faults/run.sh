@@ -18,7 +18,7 @@ all=${SLUICE_TEST_ALL:-0}
 build_driver() {
     local name=$1
     shift
-    "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
+    "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
 }
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
 for driver in kills namespaces impostor storms shortage alarms users; do build_driver "$driver" "${driver^}.c" || exit 1; done
