@@ -91,7 +91,8 @@ let package = Package(
             swiftSettings: tools),
         .target(name: "CTestSupport", path: "Tests/CTestSupport", cSettings: c),
         .testTarget(
-            name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux", "CTestSupport"], swiftSettings: core),
+            name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux", "CTestSupport"],
+            swiftSettings: core),
         .testTarget(
             name: "StacksTests", dependencies: ["Stacks", "SharedMemory", "Counters", "CStackLayout", "CLinux", "CTestSupport"],
             swiftSettings: core),

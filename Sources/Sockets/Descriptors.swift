@@ -106,7 +106,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         if e.local.pointee.descriptor == fd { e.local.pointee.descriptor = otherNumber(entry, e.local.pointee.descriptors) }
         let last = slc_sub_u32(&e.pointee.descriptors, 1) == 1
         let lastHere = e.local.pointee.descriptors == 0
-        if lastHere { e.local.pointee.meeting.end() }
+        if lastHere { Rendezvous.withdraw(e) }
         process.lock.release()
         if lastHere { EpollSet.endpointLeaves(e) }
         if last && closing && Lane.keep(e, fd) { return }

@@ -51,6 +51,8 @@ extension ProcessState {
             renewNonce()
             settings.load { sluice_getenv($0) }
             random = settings.chaos
+            // Chaos: a ring of one page is full and empty all the time.
+            if random != 0 { settings.ringBytes = 4096 }
             started = true
         }
         lock.release()

@@ -1,6 +1,7 @@
 // Forks: one connection used by many processes, forks at any moment of a meeting, a server that outlives its clients.
 // usage: storms [--rounds N]
 #include "Faults.h"
+#include <sys/epoll.h>
 
 /// One message: atomic on a stream as long as the socket has room for it.
 struct record {
@@ -18,6 +19,7 @@ static struct record record_of(uint32_t sender, uint32_t number) {
 struct tally {
     volatile int port;
     uint32_t got[MOST_SENDERS];
+    int before, after; ///< descriptors of the lasting server
     char problem[200];
 };
 static struct tally *t;
@@ -183,32 +185,41 @@ static void fork_and_go(int fd, long n) {
     }
 }
 
-static void lasting_server(long n) {
-    int port, listener = listen_here(&port), before = 0;
-    char text[100] = "";
-    memset(t, 0, sizeof *t);
-    for (long i = 0; i < n && !text[0]; i++) {
+/// A server in a process of its own, whose clients end one way or another after a lane. With `by_epoll` it waits in a set.
+static void lasting_server(long n, bool by_epoll) {
+    int port, listener = listen_here(&port), set = epoll_create1(EPOLL_CLOEXEC);
+    for (long i = 0; i < n; i++) {
         pid_t pid = child();
         if (pid == 0) {
             int fd = connect_to(port);
-            memset(t->got, 0, sizeof t->got);
             ask(fd, 0, 0, 24);
             if (i % 2) kill(getpid(), SIGKILL);
             exit(0);
         }
         int fd = accept_one(listener);
+        struct epoll_event e = {.events = EPOLLIN};
+        if (by_epoll) epoll_ctl(set, EPOLL_CTL_ADD, fd, &e);
         struct record r;
-        while (recv_all(fd, &r, sizeof r))
+        while ((!by_epoll || epoll_wait(set, &e, 1, -1) == 1) && recv_all(fd, &r, sizeof r))
             if (!send_all(fd, &r, sizeof r)) break;
         close(fd);
-        if (wait_for(pid, LIMIT_MS) < 0) snprintf(text, sizeof text, "client %ld hangs", i);
-        if (i == 9) before = descriptor_count();
+        if (wait_for(pid, LIMIT_MS) < 0) problem("client %ld hangs", i);
+        if (i == 9) t->before = descriptor_count();
     }
-    int after = descriptor_count();
-    close(listener);
-    if (text[0] || t->problem[0]) not_ok("a server outlives its clients: %s%s", text, t->problem);
-    else if (after > before + 6) not_ok("a server outlives %ld clients: it held %d descriptors after ten, now %d", n, before, after);
-    else ok("a server outlives %ld clients, half of them killed: %d descriptors after ten, %d now", n, before, after);
+    t->after = descriptor_count();
+    exit(0);
+}
+
+static void outlive(long n, bool by_epoll) {
+    const char *name = by_epoll ? "a server by epoll outlives its clients" : "a server outlives its clients";
+    memset(t, 0, sizeof *t);
+    pid_t pid = child();
+    if (pid == 0) lasting_server(n, by_epoll);
+    int status = wait_for(pid, 6 * LIMIT_MS);
+    if (status < 0) end_process(pid);
+    if (status || t->problem[0]) not_ok("%s: status %#x %s", name, status, t->problem);
+    else if (t->after > t->before + 6) not_ok("%s: it held %d descriptors after ten of them, %d after %ld", name, t->before, t->after, n);
+    else ok("%s, %ld and half of them killed: %d descriptors after ten, %d now", name, n, t->before, t->after);
 }
 
 int main(int n, char **words) {
@@ -225,7 +236,8 @@ int main(int n, char **words) {
         snprintf(name, sizeof name, "a fork after message %ld", i);
         play(name, true, fork_at, i, 2, 60);
     }
-    lasting_server(rounds);
+    outlive(rounds, false);
+    outlive(rounds, true);
     while (waitpid(-1, NULL, WNOHANG) > 0) {}
     if (own && open_names() > 0) not_ok("%d names stay behind", open_names());
     return finish();

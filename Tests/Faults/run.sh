@@ -18,10 +18,10 @@ all=${SLUICE_TEST_ALL:-0}
 build_driver() {
     local name=$1
     shift
-    "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -o "$name" "${@/#/$here/}" "$here/Faults.c"
+    "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
 }
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
-build_driver kills Kills.c || exit 1
+for driver in kills namespaces impostor storms shortage alarms users; do build_driver "$driver" "${driver^}.c" || exit 1; done
 
 # driver NAME SECONDS VARIABLE=VALUE... -- COMMAND...: shows what a driver says and adds its counts.
 driver() {
@@ -57,4 +57,23 @@ driver "calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${sm
 driver "random kills, on the kernel" 300 -- ./kills --kills "$kills" --seed "$seed"
 driver "random kills, lane at once" "$limit" "$preload" SLUICE_LANE_AT=0 -- ./kills --kills "$kills" --seed "$seed"
 driver "random kills, lane soon" "$limit" "$preload" SLUICE_LANE_AT=4 -- ./kills --kills "$kills" --seed "$seed"
+
+driver "namespaces" 120 "$preload" SLUICE_LANE_AT=4 -- ./namespaces
+driver "namespaces, lane at once" 120 "$preload" SLUICE_LANE_AT=0 -- ./namespaces
+driver "strangers at the rendezvous" 200 "$preload" SLUICE_LANE_AT=4 -- ./impostor
+driver "two users" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 -- ./users
+
+storms=60
+[ "$all" -eq 0 ] || storms=200
+driver "forks, on the kernel" 300 -- ./storms --rounds "$storms"
+driver "forks, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./storms --rounds "$storms"
+driver "forks, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./storms --rounds "$storms"
+
+driver "shortage, on the kernel" 300 -- ./shortage
+driver "shortage, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./shortage
+driver "shortage, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./shortage
+
+driver "alarms, on the kernel" 300 -- ./alarms
+driver "alarms" 300 "$preload" SLUICE_LANE_AT=4 -- ./alarms
+driver "alarms, rings of one page" 300 "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./alarms
 finish

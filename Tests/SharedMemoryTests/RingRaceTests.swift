@@ -64,4 +64,3 @@ import Testing
         #expect(consumed == Array(data.prefix(consumed.count)))
     }
 }
-

@@ -53,7 +53,9 @@ import Testing
 
     private func hostileLengths(_ number: UInt64) {
         for lengths in [[number], [1, number], [number, number], [number, 1, number], [number, .max, 5]] {
-            let parts = lengths.map { iovec(iov_base: UnsafeMutableRawPointer(bitPattern: 4096), iov_len: Int(bitPattern: UInt($0))) }
+            let parts = lengths.map {
+                iovec(iov_base: UnsafeMutableRawPointer(bitPattern: 4096), iov_len: Int(bitPattern: UInt($0)))
+            }
             let bytes = UserBytes(parts, parts.count)
             let sum = lengths.reduce((UInt64(0), false)) {
                 let (s, o) = $0.0.addingReportingOverflow($1)
@@ -95,7 +97,9 @@ import Testing
     }
 
     /// The parts for a real call lie where the cursor stands, and are its bytes in order.
-    private func checkRemaining(_ bytes: UserBytes, _ place: UnsafeMutableRawPointer, _ expected: Int, _ random: inout SeededRandom) {
+    private func checkRemaining(
+        _ bytes: UserBytes, _ place: UnsafeMutableRawPointer, _ expected: Int, _ random: inout SeededRandom
+    ) {
         var copy = bytes
         var out = [iovec](repeating: iovec(), count: Int.random(in: 1...24, using: &random))
         let room = out.count

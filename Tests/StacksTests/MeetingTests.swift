@@ -49,7 +49,8 @@ extension StacksTests {
             var random = SeededRandom(seed: 41)
             var seen: [[UInt8]: [UInt64]] = [:]
             for _ in 0..<5_000 {
-                let tuple = [UInt64.random(in: 0..<4, using: &random)] + (0..<4).map { _ in UInt64.random(in: 0..<4, using: &random) }
+                let tuple =
+                    [UInt64.random(in: 0..<4, using: &random)] + (0..<4).map { _ in UInt64.random(in: 0..<4, using: &random) }
                 let name = bytes(
                     tuple[0], address(UInt8(tuple[1]), UInt16(tuple[2]) << 8), address(UInt8(tuple[3]), UInt16(tuple[4]) << 8))
                 #expect(seen.updateValue(tuple, forKey: name) ?? tuple == tuple)

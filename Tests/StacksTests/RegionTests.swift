@@ -37,7 +37,8 @@ extension StacksTests {
             #expect(pair.pointee.regionCount == (taken ? 1 : 0))
             if taken {
                 let record = pair.pointee.regions[0]
-                #expect(slc_inode(record.descriptor) == inode && pair.map(0) != nil && pair.pointee.ringBytes == message.ring_bytes)
+                #expect(
+                    slc_inode(record.descriptor) == inode && pair.map(0) != nil && pair.pointee.ringBytes == message.ring_bytes)
                 Memory.unmap(UInt64(UInt(bitPattern: record.map)), Pair.controlBytes)
                 OwnDescriptor.close(record.descriptor)
                 pair.pointee.regionCount = 0
@@ -81,7 +82,9 @@ extension StacksTests {
             for missing in [1, 2, 4, 7] {
                 #expect(try !adopts(regionFile(bytes: bytes, seals: 7 & ~missing), offer()), "without \(missing)")
             }
-            for more in [8, 16] { #expect(try !adopts(regionFile(bytes: bytes, seals: 7 | more), offer()), "nobody may write to it") }
+            for more in [8, 16] {
+                #expect(try !adopts(regionFile(bytes: bytes, seals: 7 | more), offer()), "nobody may write to it")
+            }
         }
 
         @Test("no tmpfs: a file on disk, a pipe, a socket, an event descriptor, a directory")
@@ -118,7 +121,9 @@ extension StacksTests {
         @Test("a region out of turn, or of another ring size than the pair's")
         func order() throws {
             let bytes = Pair.regionBytes(ring)
-            for wrong in [1, 2, 255, 256, UInt32.max] { #expect(try !adopts(regionFile(bytes: bytes), offer { $0.region = wrong })) }
+            for wrong in [1, 2, 255, 256, UInt32.max] {
+                #expect(try !adopts(regionFile(bytes: bytes), offer { $0.region = wrong }))
+            }
             process.lock.acquire()
             defer { process.lock.release() }
             let pair = try #require(Pair.make(side: 1, peer: offer(), uid: slc_geteuid(), channel: -1))

@@ -29,7 +29,8 @@ extension StacksTests {
             for _ in 0..<3 {
                 let c = try Connection()
                 let (a, b) = meet(c)
-                guard case .met(let pairA, let regionA, let slotA, let ringsA) = a, case .met(let pairB, let regionB, let slotB, let ringsB) = b
+                guard case .met(let pairA, let regionA, let slotA, let ringsA) = a,
+                    case .met(let pairB, let regionB, let slotB, let ringsB) = b
                 else {
                     Issue.record("\(a), \(b)")
                     return
@@ -162,7 +163,8 @@ extension StacksTests {
                     guard let fake = FakeEnd.knocking(at: c.name()) else { break }
                     let count = [0, 0, 1, 1, 2, 16, 20, 200].randomElement(using: &random)!
                     let length = random.next() % 4 == 0 ? Int.random(in: 0...96, using: &random) : 96
-                    fake.send(wildMessage(&random, like: hello()), length: length, Array(repeating: passed.descriptor, count: count))
+                    fake.send(
+                        wildMessage(&random, like: hello()), length: length, Array(repeating: passed.descriptor, count: count))
                     _ = Rendezvous.step(c.acceptor, c.server)
                     _ = Rendezvous.step(c.acceptor, c.server)
                     fake.close()
@@ -204,7 +206,9 @@ extension StacksTests {
                 default:
                     let size = random.next() % 4 == 0 ? Int.random(in: 0...1 << 22, using: &random) : Int(offer.region_bytes)
                     let file = try #require(regionFile(bytes: size, seals: random.next() % 4 == 0 ? 3 : 7))
-                    fake.send(isWild ? wildMessage(&random, like: offer) : offer, [file] + (random.next() % 2 == 0 ? [passed.descriptor] : []))
+                    fake.send(
+                        isWild ? wildMessage(&random, like: offer) : offer,
+                        [file] + (random.next() % 2 == 0 ? [passed.descriptor] : []))
                     slc_close(file)
                 }
                 let closesFirst = random.next() % 2 == 0
@@ -271,7 +275,9 @@ extension StacksTests {
                     process.lock.acquire()
                     pair.readChannel()
                     process.lock.release()
-                    #expect(!pair.pointee.isStranger || (0..<64).allSatisfy { pair.pointee.bells[$0] == -1 }, "a stranger has no bells")
+                    #expect(
+                        !pair.pointee.isStranger || (0..<64).allSatisfy { pair.pointee.bells[$0] == -1 },
+                        "a stranger has no bells")
                 }
                 if random.next() % 16 == 0 { pair.ring(Int.random(in: 0..<64, using: &random)) }
             }

@@ -69,8 +69,12 @@ final class Connection {
     private func describe(_ e: Endpoint, _ fd: Int32, role: UInt16) {
         var a = slc_address()
         e.pointee.role = role
-        if slc_socket_address(fd, 0, &a) == 0 { e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope) }
-        if slc_socket_address(fd, 1, &a) == 0 { e.pointee.remote = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope) }
+        if slc_socket_address(fd, 0, &a) == 0 {
+            e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        }
+        if slc_socket_address(fd, 1, &a) == 0 {
+            e.pointee.remote = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        }
         var n: UInt32 = 8
         _ = slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &e.pointee.netns_cookie, &n)
     }
@@ -87,7 +91,8 @@ final class Connection {
 
     /// The address of the acceptor's name.
     func name() -> (sockaddr_un, UInt32) {
-        var name = MeetingName(cookie: acceptor.pointee.netns_cookie, acceptor: acceptor.pointee.local, connector: acceptor.pointee.remote)
+        var name = MeetingName(
+            cookie: acceptor.pointee.netns_cookie, acceptor: acceptor.pointee.local, connector: acceptor.pointee.remote)
         var address = sockaddr_un()
         let length = name.address(&address)
         return (address, length)

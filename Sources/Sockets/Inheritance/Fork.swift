@@ -95,7 +95,7 @@ import Stacks
     var p = process.pairs
     while let pair = p {
         if pair.pointee.ownNonce != process.nonce {
-            pair.giveBackNumbers { UnsafeMutablePointer<Waiter>(bitPattern: $0)?.pointee.owner == process.nonce }
+            pair.giveBackNumbers(where: Waiter.isOurs)
         }
         p = pair.pointee.next
     }

@@ -186,13 +186,13 @@ extension Lane {
         return r.available() ?? 0
     }
 
-    /// What TCP would call sent and not acknowledged: the first half of the ring counts as the receiver's buffer.
+    /// What TCP would call sent and not acknowledged: most of the ring counts as the receiver's buffer.
     static func unacknowledged(_ e: Endpoint) -> UInt64 {
         guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
         let lock = RobustLock(&e.tx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        guard let w = e.writer, e.tx.pointee.phase & 1 == 1, let n = w.unread(), n > w.limit / 2 else { return 0 }
-        return n &- w.limit / 2
+        guard let w = e.writer, e.tx.pointee.phase & 1 == 1, let n = w.unread(), n > w.limit &- w.limit / 8 else { return 0 }
+        return n &- (w.limit &- w.limit / 8)
     }
 }

@@ -183,7 +183,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         if pair.pointee.ownNonce == process.nonce {
             // EEXIST: another region of the same pair.
             var event = epoll_event()
-            event.events = Readiness.IN
+            // Edge-triggered: a fork child that has the set too cannot read our channel.
+            event.events = Readiness.IN | 1 << 31
             event.data.u64 = Tags.channel
             _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, pair.pointee.channel, &event)
         }
@@ -191,6 +192,27 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         slc_set_u32(&word.pointee.kind, 2)
         _ = Sleeper.awake(word, number: waiter.pointee.number)
         return w
+    }
+
+    /// Nobody stands in their slots any more. A record that a call may still look at is not given back.
+    func removeWatches(of pair: UnsafeMutablePointer<Pair>) {
+        var previous: UnsafeMutablePointer<Watch>? = nil
+        var p = pointee.watches
+        while let w = p {
+            p = w.pointee.next
+            guard w.pointee.pair == pair else {
+                previous = w
+                continue
+            }
+            if let q = previous { q.pointee.next = p } else { pointee.watches = p }
+            var event = epoll_event()
+            _ = slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, pair.pointee.channel, &event)
+            guard !isLookedAt else { continue }
+            process.lock.acquire()
+            process.pool.give(UnsafeMutableRawPointer(w.pointee.members), 64 * 8)
+            process.pool.give(UnsafeMutableRawPointer(w), MemoryLayout<Watch>.stride)
+            process.lock.release()
+        }
     }
 
     // MARK: sleeping
@@ -239,6 +261,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     func tellTruth() {
         guard let w = pointee.waiter else { return }
         Waiter.silence(w)
+        readChannels()
         announce()
         takeBits()
         var turns = pointee.readyCount

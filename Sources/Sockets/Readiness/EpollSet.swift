@@ -60,6 +60,8 @@ struct EpollSet {
     var laned: Int32 = 0
     /// Calls that sleep in the kernel's set; atomic.
     var sleepers: UInt32 = 0
+    /// Calls that look at `watches` without the lock; atomic.
+    var lookers: UInt32 = 0
     /// It is a member of another set, or polled: the bell must ring though nobody sleeps in it.
     var isWatched = false
     /// It has other sets as members.
@@ -104,6 +106,10 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     }
 
     @inline(__always) func fallAsleep() { _ = withUnsafeMutablePointer(to: &pointee.sleepers) { slc_add_u32($0, 1) } }
+    @inline(__always) func beginLooking() { _ = withUnsafeMutablePointer(to: &pointee.lookers) { slc_add_u32($0, 1) } }
+    @inline(__always) func endLooking() { _ = withUnsafeMutablePointer(to: &pointee.lookers) { slc_sub_u32($0, 1) } }
+    /// A full fence: whoever begins to look afterwards sees what was changed before.
+    var isLookedAt: Bool { withUnsafeMutablePointer(to: &pointee.lookers) { slc_add_u32($0, 0) } != 0 }
     /// How many sleep still.
     @inline(__always) func wakeUp() -> UInt32 { withUnsafeMutablePointer(to: &pointee.sleepers) { slc_sub_u32($0, 1) } &- 1 }
 }
@@ -246,6 +252,18 @@ extension EpollSet {
         }
     }
 
+    /// The pair is about to go. False: a call may still look at what belongs to it.
+    static func forget(_ pair: UnsafeMutablePointer<Pair>) -> Bool {
+        var isQuiet = true
+        each { set in
+            set.pointee.lock.acquire()
+            set.removeWatches(of: pair)
+            if set.isLookedAt { isQuiet = false }
+            set.pointee.lock.release()
+        }
+        return isQuiet
+    }
+
     static func renumber(_ old: Int32, _ new: Int32) {
         each { if let w = $0.pointee.waiter, w.pointee.bell == old { w.pointee.bell = new } }
     }
@@ -266,6 +284,7 @@ extension EpollSet {
         each {
             $0.pointee.isInherited = true
             $0.pointee.sleepers = 0
+            $0.pointee.lookers = 0
         }
     }
 }

@@ -101,6 +101,8 @@ struct EpollCall {
     }
 
     private func spin() -> Int {
+        set.beginLooking()
+        defer { set.endLooking() }
         guard mask == nil, set.pointee.laned > 0, let first = set.pointee.watches else { return 0 }
         let budget = SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
         guard budget != 0, !peerIsHere(first) else { return 0 }
@@ -160,6 +162,8 @@ struct EpollCall {
         if others == 0 && !set.pointee.isWatched { set.sayAwake() }
         set.takeBits()
         if !hasReported && n >= 0 && n < max { n = n &+ set.report(events + n, max &- n) }
+        set.beginLooking()
+        defer { set.endLooking() }
         let first = set.pointee.watches
         let isLast = set.pointee.kept >= 0 && others == 0
         set.pointee.lock.release()
@@ -201,7 +205,9 @@ struct EpollCall {
             let now = slc_now_ns()
             left = now >= deadline ? 0 : Int64(deadline &- now)
         }
-        if set.pointee.isInherited && (left < 0 || left > 5_000_000) { left = 5_000_000 }
+        // Of a set that another process has too, each may take what the other was rung for.
+        let slice: Int64 = set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
+        if slice > 0 && (left < 0 || left > slice) { left = slice }
         if set.pointee.hasInner { EpollSet.refreshWatched() }
         let r = sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
         if r > 0 && set.pointee.hasInner {

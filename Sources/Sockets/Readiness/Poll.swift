@@ -13,14 +13,14 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     var scratch: UnsafeMutableRawPointer? = nil
     // More than any limit of descriptors.
     guard count >= 0, count < 1 << 30 else { return -Int(EINVAL) }
-    let bytes = (2 &* count &+ 1) &* MemoryLayout<pollfd>.stride
+    let bytes = (3 &* count &+ 1) &* MemoryLayout<pollfd>.stride
     defer { if let scratch { _ = slc_munmap(scratch, bytes) } }
     if count > 32 {
         scratch = Memory.anonymous(bytes)
         guard let scratch else { return -Int(ENOMEM) }
         return PollCall(fds, count, scratch.assumingMemoryBound(to: pollfd.self), timeoutNs, mask).run()
     }
-    return withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 65) { b in
+    return withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 97) { b in
         PollCall(fds, count, b.baseAddress.unsafelyUnwrapped, timeoutNs, mask).run()
     }
 }
@@ -28,7 +28,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
 private struct PollCall {
     let fds: UnsafeMutablePointer<pollfd>
     let count: Int
-    /// The array for the kernel: the program's, changed where a lane carries, and the bell behind it.
+    /// The array for the kernel: the program's, changed where a lane carries, the bell behind it, and the peers' channels.
     let real: UnsafeMutablePointer<pollfd>
     /// While it sleeps: per descriptor the endpoint (address) that it counts on, | 1 when only a plain call was counted.
     let held: UnsafeMutablePointer<UInt>
@@ -44,7 +44,7 @@ private struct PollCall {
         self.fds = fds
         self.count = count
         self.real = real
-        held = UnsafeMutableRawPointer(real + count + 1).assumingMemoryBound(to: UInt.self)
+        held = UnsafeMutableRawPointer(real + 2 &* count + 1).assumingMemoryBound(to: UInt.self)
         self.mask = mask
         waits = timeoutNs != 0
         deadline = timeoutNs < 0 ? 0 : slc_now_ns() &+ UInt64(timeoutNs)
@@ -227,18 +227,61 @@ private struct PollCall {
             i += 1
         }
         real[count] = pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
+        let all = withChannels()
         var r: Int
         if deadline == 0 && slice == 0 {
-            r = sluice_real_ppoll(real, count + 1, nil, mask)
+            r = sluice_real_ppoll(real, all, nil, mask)
         } else {
             let now = slc_now_ns()
             var left = deadline == 0 ? slice : deadline > now ? deadline &- now : 0
             if slice != 0 && slice < left { left = slice }
             var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
-            r = sluice_real_ppoll(real, count + 1, &t, mask)
+            r = sluice_real_ppoll(real, all, &t, mask)
         }
+        if r > 0 { readChannels(all) }
         if r < 0 { return r == -Int(EINTR) && !interrupts.any() ? 0 : r }
         return merge()
+    }
+
+    /// Adds the channels of the peers, by which those ring who do not know our bell. The number of descriptors.
+    private func withChannels() -> Int {
+        var all = count &+ 1
+        var i = 0
+        while i < count {
+            if let pair = channel(i) {
+                var k = max(count &+ 1, all &- 8)
+                while k < all && real[k].fd != pair.pointee.channel { k += 1 }
+                if k == all {
+                    real[all] = pollfd(fd: pair.pointee.channel, events: Int16(POLLIN), revents: 0)
+                    all += 1
+                }
+            }
+            i += 1
+        }
+        return all
+    }
+
+    private func channel(_ i: Int) -> UnsafeMutablePointer<Pair>? {
+        guard let e = laned(i), let pair = e.local.pointee.pair, pair.pointee.ownNonce == process.nonce, !pair.pointee.peerIsGone
+        else { return nil }
+        return pair
+    }
+
+    private func readChannels(_ all: Int) {
+        var k = count &+ 1
+        while k < all && real[k].revents == 0 { k += 1 }
+        guard k < all else { return }
+        process.lock.acquire()
+        var i = 0
+        while i < count {
+            if let pair = channel(i) {
+                k = count &+ 1
+                while k < all && real[k].fd != pair.pointee.channel { k += 1 }
+                if k < all && real[k].revents != 0 { pair.readChannel() }
+            }
+            i += 1
+        }
+        process.lock.release()
     }
 
     private func arm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ slice: inout UInt64, _ average: inout Endpoint?) {

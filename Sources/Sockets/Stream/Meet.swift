@@ -39,10 +39,32 @@ enum Meet {
                 return
             }
             count(StackCounter.meetingsStarted)
+            sweep()
             slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_MEETING))
         }
         if e.pointee.lane == UInt32(SL_LANE_MEETING) { work(e, fd) }
         slc_release_u32(&local.pointee.meetingBusy, 0)
+    }
+
+    /// What processes that have ended leave in ours goes with later meetings, as many as come.
+    private static func sweep() {
+        var turns = 2
+        while turns > 0 {
+            turns -= 1
+            process.lock.acquire()
+            let pair = Pair.takeUnused()
+            process.lock.release()
+            guard let pair else { return }
+            let isQuiet = EpollSet.forget(pair)
+            process.lock.acquire()
+            if isQuiet {
+                if pair.pointee.ownNonce != process.nonce { pair.giveBackNumbers(where: Waiter.isOurs) }
+                Pair.dispose(pair)
+            } else {
+                Pair.postpone(pair)
+            }
+            process.lock.release()
+        }
     }
 
     private static func work(_ e: Endpoint, _ fd: Int32) {
@@ -61,6 +83,7 @@ enum Meet {
                 process.lock.release()
                 guard isSole else {
                     Lane.leave(pair, region, slot, rings)
+                    e.local.pointee.pair = nil
                     failed(e, .sharedByFork)
                     return
                 }
@@ -95,7 +118,7 @@ enum Meet {
     private static func failed(_ e: Endpoint, _ reason: Reason) {
         count(StackCounter.meetingsFailed)
         process.lock.acquire()
-        e.local.pointee.meeting.end()
+        Rendezvous.withdraw(e)
         process.lock.release()
         let tries = e.local.pointee.tries
         e.local.pointee.tries = tries &+ 1

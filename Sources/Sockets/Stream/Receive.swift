@@ -332,11 +332,7 @@ private struct ReceiveCall {
                     wait = Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
                 }
                 let outcome = wait.unsafelyUnwrapped(e, fd)
-                if outcome == .restarted && target.done == 0
-                    && DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e)
-                {
-                    return restartCall
-                }
+                if outcome != .interrupted && target.done == 0 && interrupts.any() && isReplaced { return restartCall }
                 guard let now = Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
                 fd = now
                 Lane.service(e, fd)
@@ -351,6 +347,9 @@ private struct ReceiveCall {
             r = Lane.receiveNow(e, fd, &target, flags)
         }
     }
+
+    /// The number that the call was made with is another file's by now.
+    private var isReplaced: Bool { DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) }
 
     private func ended(_ target: UserBytes, _ r: Int) -> Int {
         if target.total == 0 { return 0 }

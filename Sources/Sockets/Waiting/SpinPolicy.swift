@@ -17,6 +17,7 @@ struct SpinPolicy {
     /// Ticks to spin now; 0: sleep at once.
     @inline(__always) static func budget(_ kind: Kind, average: UInt32, trial: inout UInt32) -> UInt64 {
         let rate = process.tickRate
+        if process.settings.chaos != 0 && process.nextRandom() & 1 == 0 { return 0 }
         if process.settings.receiveMode >= 0 || process.settings.spinIsSet { return fixed(kind) &* rate }
         if UInt64(average) <= payingUs &* 1000 { return longestUs &* rate }
         trial = trial &+ 1

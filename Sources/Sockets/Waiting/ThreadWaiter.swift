@@ -75,6 +75,11 @@ extension Waiter {
         if w.pointee.owner == process.nonce { retire(w) }
     }
 
+    /// Was the waiter at this address made by this process, and not before a fork?
+    static func isOurs(_ address: UInt) -> Bool {
+        UnsafeMutablePointer<Waiter>(bitPattern: address)?.pointee.owner == process.nonce
+    }
+
     /// Takes the rings out of the bell.
     static func silence(_ w: UnsafeMutablePointer<Waiter>) {
         var n: UInt64 = 0

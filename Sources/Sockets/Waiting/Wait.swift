@@ -125,6 +125,8 @@ struct Wait {
     /// bell a lane that exists is looked at every millisecond.
     private func inKernel(_ e: Endpoint, _ fd: Int32, withBell w: UnsafeMutablePointer<Waiter>?, rung: inout Bool) -> WaitOutcome
     {
+        // A handler may have run since the call began, and not inside the poll.
+        if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
         let onLane = slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
         var fds = (pollfd(), pollfd(), pollfd())
         let ringTarget = target == .space && e.tx.pointee.phase & 1 == 1
@@ -144,6 +146,8 @@ struct Wait {
         {
             slice = 20_000_000
         }
+        // Its number was closed or replaced: a handler that ran just before the sleep must be seen.
+        if e.local.pointee.kept >= 0 { slice = 5_000_000 }
         var r = 0
         if deadline == 0 && slice == 0 {
             r = withUnsafeMutablePointer(to: &fds) {

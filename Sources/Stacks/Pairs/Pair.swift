@@ -271,7 +271,9 @@ extension UnsafeMutablePointer where Pointee == Pair {
     }
 
     /// Takes in what came over the control channel: bells, rings. Under the process lock.
-    public func readChannel() {
+    public func readChannel() { OwnDescriptor.withRoom { readMessages() } }
+
+    private func readMessages() {
         var budget = 64
         while budget > 0 {
             budget -= 1

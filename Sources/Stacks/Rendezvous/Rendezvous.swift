@@ -80,7 +80,7 @@ public enum Rendezvous {
             guard channel >= 0 else { return .failed(.resources) }
             m.pointee.meeting.channel = channel
             m.pointee.meeting.greeted = slc_now_ns()
-            if let reason = hello(e, fd) {
+            if let reason = OwnDescriptor.withRoom({ hello(e, fd) }) {
                 dropVisitor(e)
                 if reason == .noProof { return .failed(reason) }
                 return .goOn
@@ -122,7 +122,7 @@ public enum Rendezvous {
         }
         m.pointee.meeting.channel = s
         m.pointee.meeting.greeted = slc_now_ns()
-        if let reason = hello(e, fd) { return .failed(reason) }
+        if let reason = OwnDescriptor.withRoom({ hello(e, fd) }) { return .failed(reason) }
         m.pointee.meeting.step = .greeting
         return greeting(e, fd)
     }
@@ -169,7 +169,9 @@ public enum Rendezvous {
         own.pointee.meeting.looks &+= 1
         // A peer with many connections to meet takes its time: later looks are rarer.
         if own.pointee.meeting.looks > patience && own.pointee.meeting.looks & 7 != 0 { return false }
-        let n = slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
+        let n = OwnDescriptor.withRoom {
+            slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
+        }
         if n == -Int(EAGAIN) {
             let limit = own.pointee.meeting.step == .greeting ? greetingNs : 2_000_000_000
             broken = slc_now_ns() &- own.pointee.meeting.greeted > limit && own.pointee.meeting.looks > patience
@@ -194,7 +196,7 @@ public enum Rendezvous {
             if passed >= 0 { _ = slc_close(passed) }
             return stranger(e)
         }
-        let verdict = Proof.check(passed, e)
+        let verdict = OwnDescriptor.withRoom { Proof.check(passed, e) }
         _ = slc_close(passed)
         if verdict == .noProof { return .failed(.noProof) }
         guard verdict == .none else { return stranger(e) }
@@ -244,7 +246,7 @@ public enum Rendezvous {
         guard let pair else { return .failed(.resources) }
         let before = pair.pointee.regionCount
         guard let (region, slot) = pair.takeSlot() else {
-            if isNew { pair.pointee.peerIsGone = true }
+            if isNew { keepUnused(e, pair) }
             return .failed(.resources)
         }
         pair.pointee.liveSlots += 1
@@ -258,6 +260,7 @@ public enum Rendezvous {
         let pass = pair.pointee.regionCount > before ? pair.pointee.regions[Int(region)].descriptor : -1
         guard send(m.pointee.meeting.channel, &offer, pass) else {
             pair.leaveSlot(region, slot)
+            if isNew { keepUnused(e, pair) }
             return .failed(.resources)
         }
         m.pointee.pair = pair
@@ -295,7 +298,10 @@ public enum Rendezvous {
         let slot = Int32(bitPattern: got.slot)
         guard let rings = pair.map(region) != nil ? pair.mapRings(region, slot) : nil else { return refuse(e, pair, isNew) }
         var ready = message(SL_MESSAGE_READY)
-        guard send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else { return .failed(.plainPeer) }
+        guard send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else {
+            Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes))
+            return .failed(.plainPeer)
+        }
         pair.pointee.liveSlots += 1
         return .met(pair, region: region, slot: slot, rings: rings)
     }
@@ -312,90 +318,36 @@ public enum Rendezvous {
         var got = sl_message()
         var passed: Int32 = -1
         var broken = false
-        guard receive(e, &got, &passed, &broken) else { return broken ? abandon(e, .plainPeer) : .goOn }
+        guard receive(e, &got, &passed, &broken) else { return broken ? .failed(.plainPeer) : .goOn }
         if passed >= 0 { _ = slc_close(passed) }
-        guard got.kind == UInt32(SL_MESSAGE_READY), let pair = m.pointee.pair else { return abandon(e, .resources) }
+        guard got.kind == UInt32(SL_MESSAGE_READY), let pair = m.pointee.pair else { return .failed(.resources) }
         process.lock.acquire()
         let mapped = pair.mapRings(m.pointee.region, m.pointee.slot)
         process.lock.release()
-        guard let rings = mapped else { return abandon(e, .resources) }
+        guard let rings = mapped else { return .failed(.resources) }
         if pair.pointee.channel == m.pointee.meeting.channel { m.pointee.meeting.channel = -1 }
         return .met(pair, region: m.pointee.region, slot: m.pointee.slot, rings: rings)
     }
 
-    static func abandon(_ e: Endpoint, _ reason: Reason) -> MeetingResult {
+    /// A pair that came to nothing keeps the meeting's channel, until both go.
+    private static func keepUnused(_ e: Endpoint, _ pair: UnsafeMutablePointer<Pair>) {
+        pair.pointee.peerIsGone = true
+        e.local.pointee.meeting.channel = -1
+    }
+
+    /// The meeting came to nothing, or its socket is being closed: what was offered is taken back. Under the process lock.
+    public static func withdraw(_ e: Endpoint) {
         let m = e.local
-        if let pair = m.pointee.pair {
-            if pair.pointee.channel == m.pointee.meeting.channel {
-                // The peer never took the first offer: the pair is of no use.
-                pair.pointee.peerIsGone = true
-                m.pointee.meeting.channel = -1
-            }
-            process.lock.acquire()
+        if m.pointee.meeting.step == .offered, m.pointee.meeting.owner == process.nonce, let pair = m.pointee.pair {
+            // The peer never took the first offer.
+            if pair.pointee.channel == m.pointee.meeting.channel { keepUnused(e, pair) }
             pair.leaveSlot(m.pointee.region, m.pointee.slot)
-            process.lock.release()
             m.pointee.pair = nil
         }
-        return .failed(reason)
+        m.pointee.meeting.end()
     }
 
     static var SOCK_SEQPACKET_NUMBER: Int32 { 5 }
     static var SOCK_CLOEXEC_FLAG: Int32 { 0o2000000 }
     static var SOCK_NONBLOCK_FLAG: Int32 { 0o4000 }
-}
-
-/// Who may share memory with us: the same effective user, or whom EF_SHARE_WITH names on both sides.
-public enum Consent {
-    public static func admits(_ uid: UInt32) -> Bool {
-        let own = slc_geteuid()
-        if uid == own { return true }
-        let with = process.settings.shareWith
-        return with == -1 || with > 0 && with == Int64(uid)
-    }
-}
-
-/// Possession of the far end: the epoll set that came over the channel has one member, and its inode is the one that
-/// sock_diag reports for the far end of our own connection. Whoever could add that socket to a set holds it.
-enum Proof {
-    static func check(_ set: Int32, _ e: Endpoint) -> Reason {
-        var member: UInt64 = 0
-        let r = slc_epoll_member_inode(set, &member)
-        if r == -Int(ENOENT) || r == -Int(EACCES) || r == -Int(EOPNOTSUPP) { return .noProof }
-        guard r == 0 else { return .proof }
-        guard let inode = farInode(e) else { return .noProof }
-        return inode != 0 && inode == member ? .none : .proof
-    }
-
-    /// The inode of the far end of `e`, 0 when there is none in this namespace, nil when it cannot be asked.
-    static func farInode(_ e: Endpoint) -> UInt64? {
-        let s = slc_socket(16, 3 | 0o2000000, 4)  // AF_NETLINK, SOCK_RAW | CLOEXEC, NETLINK_SOCK_DIAG
-        guard s >= 0 else { return nil }
-        let fd = Int32(truncatingIfNeeded: s)
-        defer { _ = slc_close(fd) }
-        var cookie: UInt64 = 0
-        var n: UInt32 = 8
-        guard slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 else { return nil }
-        guard cookie == e.pointee.netns_cookie else { return 0 }
-        var inode: UInt32 = 0
-        var far = slc_address(e.pointee.remote)
-        var near = slc_address(e.pointee.local)
-        let r = slc_diag_inode(fd, &far, &near, &inode)
-        if r == -Int(ENOENT) { return 0 }
-        return r == 0 ? UInt64(inode) : nil
-    }
-}
-
-/// Whether the far end of `e` is a socket of this host and namespace. Nil: cannot be asked.
-public func farEndIsHere(_ e: Endpoint) -> Bool? {
-    guard let inode = Proof.farInode(e) else { return nil }
-    return inode != 0
-}
-
-/// The inode of the far end of `e`; 0: not here, nil: cannot be asked.
-public func farEndInode(_ e: Endpoint) -> UInt64? { Proof.farInode(e) }
-
-extension slc_address {
-    init(_ a: sl_address) {
-        self.init(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
-    }
 }

@@ -1,0 +1,61 @@
+import CLinux
+import CStackLayout
+import Counters
+import Settings
+import SharedMemory
+
+/// Who may share memory with us: the same effective user, or whom EF_SHARE_WITH names on both sides.
+public enum Consent {
+    public static func admits(_ uid: UInt32) -> Bool {
+        let own = slc_geteuid()
+        if uid == own { return true }
+        let with = process.settings.shareWith
+        return with == -1 || with > 0 && with == Int64(uid)
+    }
+}
+
+/// Possession of the far end: the epoll set that came over the channel has one member, and its inode is the one that
+/// sock_diag reports for the far end of our own connection. Whoever could add that socket to a set holds it.
+enum Proof {
+    static func check(_ set: Int32, _ e: Endpoint) -> Reason {
+        var member: UInt64 = 0
+        let r = slc_epoll_member_inode(set, &member)
+        if r == -Int(ENOENT) || r == -Int(EACCES) || r == -Int(EOPNOTSUPP) { return .noProof }
+        guard r == 0 else { return .proof }
+        guard let inode = farInode(e) else { return .noProof }
+        return inode != 0 && inode == member ? .none : .proof
+    }
+
+    /// The inode of the far end of `e`, 0 when there is none in this namespace, nil when it cannot be asked.
+    static func farInode(_ e: Endpoint) -> UInt64? {
+        let s = slc_socket(16, 3 | 0o2000000, 4)  // AF_NETLINK, SOCK_RAW | CLOEXEC, NETLINK_SOCK_DIAG
+        guard s >= 0 else { return nil }
+        let fd = Int32(truncatingIfNeeded: s)
+        defer { _ = slc_close(fd) }
+        var cookie: UInt64 = 0
+        var n: UInt32 = 8
+        guard slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 else { return nil }
+        guard cookie == e.pointee.netns_cookie else { return 0 }
+        var inode: UInt32 = 0
+        var far = slc_address(e.pointee.remote)
+        var near = slc_address(e.pointee.local)
+        let r = slc_diag_inode(fd, &far, &near, &inode)
+        if r == -Int(ENOENT) { return 0 }
+        return r == 0 ? UInt64(inode) : nil
+    }
+}
+
+/// Whether the far end of `e` is a socket of this host and namespace. Nil: cannot be asked.
+public func farEndIsHere(_ e: Endpoint) -> Bool? {
+    guard let inode = Proof.farInode(e) else { return nil }
+    return inode != 0
+}
+
+/// The inode of the far end of `e`; 0: not here, nil: cannot be asked.
+public func farEndInode(_ e: Endpoint) -> UInt64? { Proof.farInode(e) }
+
+extension slc_address {
+    init(_ a: sl_address) {
+        self.init(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+    }
+}
