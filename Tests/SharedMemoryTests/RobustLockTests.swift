@@ -109,7 +109,7 @@ private struct SharedWords: @unchecked Sendable {
         // FUTEX_WAITERS: it is about to sleep or sleeps.
         while slc_acquire_u32(words.lock) & 0x8000_0000 == 0 { CTestSupport_yield() }
         CTestSupport_kill(holder)
-        let status = CTestSupport_await(waiter, 20_000)
+        let status = CTestSupport_await(waiter, 10_000)
         if status == -1 { CTestSupport_kill(waiter) }
         #expect(status == 0)
         #expect(words.lock.pointee == 0)
@@ -153,7 +153,7 @@ private struct SharedWords: @unchecked Sendable {
     /// The exit status of a child that takes the lock and gives it back; -1 when it hangs.
     private func survivorStatus(_ words: SharedWords) -> Int32 {
         let child = words.child(Self.survive)
-        let status = CTestSupport_await(child, 20_000)
+        let status = CTestSupport_await(child, 10_000)
         if status == -1 { CTestSupport_kill(child) }
         return status
     }

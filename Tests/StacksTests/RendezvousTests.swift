@@ -179,7 +179,8 @@ extension StacksTests {
         func wildRegion(seed: UInt64) throws {
             var random = SeededRandom(seed: seed)
             let passed = Passed()
-            for round in 0..<120 {
+            var returns = 0
+            for round in 0..<300 {
                 let c = try Connection()
                 _ = Rendezvous.step(c.acceptor, c.server)
                 let fake = try #require(FakeEnd.knocking(at: c.name()))
@@ -192,12 +193,15 @@ extension StacksTests {
                 offer.kind = UInt32(SL_MESSAGE_REGION)
                 // The first of a few rounds makes the pair, the others come back to it.
                 let known = Pair.find(side: 1, nonce: offer.nonce)
+                if known != nil { returns += 1 }
                 offer.index = known == nil ? 1 : 0
                 offer.region = known.map { UInt32($0.pointee.regionCount) } ?? 0
                 offer.region_bytes = UInt64(Pair.regionBytes(offer.ring_bytes))
                 let isWild = random.next() % 4 != 0
                 switch random.next() % 4 {
-                case 0: fake.send(isWild ? wildMessage(&random, like: offer) : offer)
+                case 0:
+                    offer.region = 0
+                    fake.send(isWild ? wildMessage(&random, like: offer) : offer)
                 case 1: fake.send(isWild ? wildMessage(&random, like: offer) : offer, [passed.descriptor])
                 default:
                     let size = random.next() % 4 == 0 ? Int.random(in: 0...1 << 22, using: &random) : Int(offer.region_bytes)
@@ -207,9 +211,12 @@ extension StacksTests {
                         [file] + (random.next() % 2 == 0 ? [passed.descriptor] : []))
                     slc_close(file)
                 }
-                fake.close()
+                let closesFirst = random.next() % 2 == 0
+                if closesFirst { fake.close() }
                 exhaust(c.acceptor, c.server, keepingPairs: round % 12 != 11)
+                if !closesFirst { fake.close() }
             }
+            #expect(returns > 100)
             #expect(passed.allAreClosed())
         }
 
@@ -236,8 +243,10 @@ extension StacksTests {
                     ready.kind = UInt32(SL_MESSAGE_READY)
                     fake.send(random.next() % 8 == 0 ? ready : wildMessage(&random, like: ready), [passed.descriptor])
                 }
-                if random.next() % 2 == 0 { fake.close() }
+                let closesFirst = random.next() % 2 == 0
+                if closesFirst { fake.close() }
                 exhaust(c.connector, c.client)
+                if !closesFirst { fake.close() }
                 slc_close(name)
             }
             #expect(passed.allAreClosed())
