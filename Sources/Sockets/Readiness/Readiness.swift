@@ -29,7 +29,9 @@ enum Readiness {
         }
         guard let rx = e.rxDirection, let tx = e.txDirection else { return 0 }
         let unread = slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
-        if unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 && isAtRing(e, rx)
+        // What is claimed comes by the kernel in a moment.
+        let isClaimed = slc_relaxed_u64(&rx.pointee.consumer) & ringClaim != 0
+        if unread != 0 && !isClaimed && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 && isAtRing(e, rx)
             && unread >= UInt64(min(e.pointee.rx_lowat, 1 << 20))
         {
             events |= IN | RDNORM
