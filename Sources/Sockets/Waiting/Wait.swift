@@ -60,6 +60,7 @@ struct Wait {
         if slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) && slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 1 {
             return true
         }
+        if slc_relaxed_u32(&e.pointee.flags) & UInt32(SL_EP_RESET) != 0 { return true }
         switch target {
         case .data:
             if e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return false }
@@ -138,8 +139,12 @@ struct Wait {
         fds.2.fd = onLane ? (e.local.pointee.pair?.pointee.channel ?? -1) : -1
         // A sharer of the peer's end, since a fork, may not know our bell: it rings by the channel.
         fds.2.events = e.local.pointee.pair?.pointee.ownNonce ?? 0 == process.nonce ? Int16(POLLIN) : 0
-        if e.local.pointee.pair?.pointee.peerIsGone ?? false { fds.2.fd = -1 }
         var slice: UInt64 = 0
+        if e.local.pointee.pair?.pointee.peerIsGone ?? false {
+            fds.2.fd = -1
+            // Its end on this socket may have been seen before.
+            if ringTarget { slice = 20_000_000 }
+        }
         if onLane && w == nil { slice = 1_000_000 }
         if onLane, let d = e.rxDirection,
             slc_relaxed_u32(&d.pointee.sender_shared) != 0 || e.pointee.flags & UInt32(SL_EP_SHARED) != 0
