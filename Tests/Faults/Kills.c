@@ -1,5 +1,5 @@
 // Pairs of processes exchange checked streams, several pairs at a time; one process of each is killed at a random moment.
-// usage: kills [--kills N] [--seed N]
+// usage: kills [--kills N] [--seed N] [--within MS] [--style NAME]
 #include "Faults.h"
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -26,6 +26,8 @@ struct pair {
     int64_t kill_after, kill_at, give_up_at;
 };
 static struct pair *pairs;
+static enum style only = STYLES;
+static long within_ms = 40;
 static __thread uint64_t chance;
 
 static void problem(struct pair *p, const char *format, ...) {
@@ -230,12 +232,12 @@ static void become(struct pair *p, enum who me) {
 
 static void start_pair(struct pair *p, uint64_t *random) {
     memset(p, 0, sizeof *p);
-    p->style = (enum style)(next_random(random) % STYLES);
+    p->style = only < STYLES ? only : (enum style)(next_random(random) % STYLES);
     p->victim_connects = next_random(random) % 2;
     // A sharer cannot end an echo or take over half of a message.
     p->has_sharer = next_random(random) % 3 == 0 && p->style != ECHO && p->style != PEER_SENDS;
     p->seed = next_random(random);
-    p->kill_after = (int64_t)(next_random(random) % 40000000);
+    p->kill_after = (int64_t)(next_random(random) % (uint64_t)(within_ms * 1000000));
     for (int who = 0; who < 2; who++) {
         pid_t pid = fork();
         if (pid < 0) die("fork: %s", strerror(errno));
@@ -284,7 +286,10 @@ int main(int n, char **words) {
     for (int i = 1; i + 1 < n; i += 2) {
         if (!strcmp(words[i], "--kills")) kills = atol(words[i + 1]);
         else if (!strcmp(words[i], "--seed")) random = strtoull(words[i + 1], NULL, 0);
-        else die("usage: kills [--kills N] [--seed N]");
+        else if (!strcmp(words[i], "--within")) within_ms = atol(words[i + 1]);
+        else if (!strcmp(words[i], "--style")) {
+            for (only = 0; only < STYLES && strcmp(style_names[only], words[i + 1]);) only++;
+        } else die("usage: kills [--kills N] [--seed N] [--within MS] [--style NAME]");
     }
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

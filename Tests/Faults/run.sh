@@ -62,6 +62,8 @@ driver "random kills, on the kernel" 300 -- ./kills --kills "$kills" --seed "$se
 driver "random kills, lane at once" "$limit" "$preload" SLUICE_LANE_AT=0 -- ./kills --kills "$kills" --seed "$seed"
 driver "random kills, lane soon" "$limit" "$preload" SLUICE_LANE_AT=4 -- ./kills --kills "$kills" --seed "$seed"
 
+driver "early kills under two threads" "$limit" "$preload" SLUICE_LANE_AT=0 -- ./kills --kills "$kills" --within 4 --style "two threads" --seed "$seed"
+
 driver "namespaces" 120 "$preload" SLUICE_LANE_AT=4 -- ./namespaces
 driver "namespaces, lane at once" 120 "$preload" SLUICE_LANE_AT=0 -- ./namespaces
 driver "strangers at the rendezvous" 200 "$preload" SLUICE_LANE_AT=4 -- ./impostor

@@ -165,6 +165,8 @@ extension Lane {
     static func markReset(_ e: Endpoint) {
         if unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_RESET)) & UInt32(SL_EP_RESET) == 0 {
             unsafe slc_set_u32(&e.pointee.error, UInt32(ECONNRESET))
+            // Threads that sleep for space may have no event of the kernel's left to wake them.
+            unsafe wakeOwn(e)
         }
     }
 

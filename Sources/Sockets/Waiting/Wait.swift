@@ -62,6 +62,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
 
     /// Has something changed since the look that found nothing? Reads shared words only.
     @inline(__always) private func changed(_ e: Endpoint, _ rx: Direction, _ tx: Direction) -> Bool {
+        if unsafe slc_relaxed_u32(&e.pointee.flags) & UInt32(SL_EP_RESET) != 0 { return true }
         if unsafe slc_relaxed_u32(&tx.pointee.rx_control) != UInt32(SL_RX_OPEN) && slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 1 {
             return true
         }
