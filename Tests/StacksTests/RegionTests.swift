@@ -31,7 +31,7 @@ extension StacksTests {
             process.lock.acquire()
             defer { process.lock.release() }
             let pair = try #require(Pair.make(side: 1, peer: message, uid: slc_geteuid(), channel: -1))
-            defer { pair.pointee.peerIsGone = true }
+            defer { discard(pair) }
             let taken = pair.adoptRegion(file, message)
             #expect(slc_inode(file) != inode, "the number that came is not kept")
             #expect(pair.pointee.regionCount == (taken ? 1 : 0))
@@ -39,9 +39,6 @@ extension StacksTests {
                 let record = pair.pointee.regions[0]
                 #expect(
                     slc_inode(record.descriptor) == inode && pair.map(0) != nil && pair.pointee.ringBytes == message.ring_bytes)
-                Memory.unmap(UInt64(UInt(bitPattern: record.map)), Pair.controlBytes)
-                OwnDescriptor.close(record.descriptor)
-                pair.pointee.regionCount = 0
             }
             return taken
         }
@@ -127,7 +124,7 @@ extension StacksTests {
             process.lock.acquire()
             defer { process.lock.release() }
             let pair = try #require(Pair.make(side: 1, peer: offer(), uid: slc_geteuid(), channel: -1))
-            defer { pair.pointee.peerIsGone = true }
+            defer { discard(pair) }
             pair.pointee.ringBytes = 4096
             #expect(pair.adoptRegion(try #require(regionFile(bytes: bytes)), offer()) == false)
         }
@@ -143,7 +140,7 @@ extension StacksTests {
             var peer = sl_message()
             peer.nonce = 1234
             let pair = try #require(Pair.make(side: 0, peer: peer, uid: slc_geteuid(), channel: -1))
-            defer { release(pair) }
+            defer { discard(pair) }
             pair.pointee.ringBytes = 4096
             var seen: Set<Int32> = []
             for _ in 0..<130 {
@@ -166,13 +163,33 @@ extension StacksTests {
             #expect(try #require(pair.takeSlot()) == (0, 6))
         }
 
-        private func release(_ pair: UnsafeMutablePointer<Pair>) {
-            pair.pointee.peerIsGone = true
-            for i in 0..<Int(pair.pointee.regionCount) {
-                Memory.unmap(UInt64(UInt(bitPattern: pair.pointee.regions[i].map)), Pair.controlBytes)
-                OwnDescriptor.close(pair.pointee.regions[i].descriptor)
-            }
-            pair.pointee.regionCount = 0
+        @Test("a pair goes when its peer has ended and no slot is open, and takes all of its descriptors along")
+        func end() throws {
+            process.start()
+            let passed = Passed()
+            let (fake, core) = FakeEnd.pair()
+            var peer = sl_message()
+            peer.nonce = 4321
+            process.lock.acquire()
+            defer { process.lock.release() }
+            let pair = try #require(Pair.make(side: 0, peer: peer, uid: slc_geteuid(), channel: core))
+            pair.pointee.ringBytes = 4096
+            let (region, slot) = try #require(pair.takeSlot())
+            pair.pointee.liveSlots += 1
+            let file = pair.pointee.regions[Int(region)].descriptor
+            let inodes = [slc_inode(core), slc_inode(file)]
+            var bell = peer
+            bell.magic = SL_MESSAGE_MAGIC
+            bell.kind = UInt32(SL_MESSAGE_BELL)
+            fake.send(bell, [passed.descriptor])
+            #expect(Pair.takeUnused() == nil)
+            fake.close()
+            #expect(Pair.takeUnused() == nil, "a slot is open")
+            pair.leaveSlot(region, slot)
+            #expect(Pair.takeUnused() == pair && Pair.find(side: 0, nonce: 4321) == nil)
+            Pair.dispose(pair)
+            #expect(slc_inode(core) != inodes[0] && slc_inode(file) != inodes[1])
+            #expect(passed.allAreClosed())
         }
 
         @Test("any words in the region: slots that we hand out are in range, and never one twice while it lives")
@@ -182,7 +199,7 @@ extension StacksTests {
             defer { process.lock.release() }
             var random = SeededRandom(seed: 51)
             let pair = try #require(Pair.make(side: 0, peer: sl_message(), uid: slc_geteuid(), channel: -1))
-            defer { release(pair) }
+            defer { discard(pair) }
             pair.pointee.ringBytes = 4096
             for _ in 0..<400 {
                 if let map = pair.map(Int32.random(in: 0..<max(1, pair.pointee.regionCount), using: &random)) {
@@ -227,9 +244,9 @@ extension StacksTests {
                 pair.ring(Int.random(in: 0..<64, using: &random))
             }
             fake.close()
-            OwnDescriptor.close(core)
-            pair.pointee.channel = -1
-            release(pair)
+            process.lock.acquire()
+            discard(pair)
+            process.lock.release()
             #expect(passed.allAreClosed())
         }
     }

@@ -42,8 +42,8 @@ extension StacksTests {
                 let map = try #require(pairB.map(regionB))
                 #expect(map.pointee.token.0 == pairA.pointee.token.0 && map.pointee.ring_bytes == pairA.pointee.ringBytes)
                 for rings in [ringsA, ringsB] { Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pairA.pointee.ringBytes)) }
-                c.connector.local.pointee.meeting.end()
-                c.acceptor.local.pointee.meeting.end()
+                Rendezvous.withdraw(c.connector)
+                Rendezvous.withdraw(c.acceptor)
             }
             #expect(slots == [0, 1, 2])
         }
@@ -72,7 +72,7 @@ extension StacksTests {
                 return
             }
             #expect(openNames == 1)
-            c.acceptor.local.pointee.meeting.end()
+            Rendezvous.withdraw(c.acceptor)
             #expect(openNames == 0)
         }
 
@@ -128,28 +128,14 @@ extension StacksTests {
                 }
                 break
             }
-            e.local.pointee.meeting.end()
+            Rendezvous.withdraw(e)
             if !keepingPairs { forgetPairs() }
         }
 
         private func forgetPairs() {
-            var p = process.pairs
-            while let pair = p {
-                pair.pointee.peerIsGone = true
-                for i in 0..<Int(pair.pointee.regionCount) {
-                    Memory.unmap(UInt64(UInt(bitPattern: pair.pointee.regions[i].map)), Pair.controlBytes)
-                    OwnDescriptor.close(pair.pointee.regions[i].descriptor)
-                }
-                for i in 0..<64 {
-                    OwnDescriptor.close(pair.pointee.bells[i])
-                    pair.pointee.bells[i] = -1
-                }
-                OwnDescriptor.close(pair.pointee.channel)
-                pair.pointee.channel = -1
-                pair.pointee.regionCount = 0
-                p = pair.pointee.next
-            }
-            process.pairs = nil
+            process.lock.acquire()
+            while let pair = process.pairs { discard(pair) }
+            process.lock.release()
         }
 
         @Test("accepting end: wild greetings with wild descriptors", arguments: [61, 62, 63] as [UInt64])

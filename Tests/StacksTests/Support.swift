@@ -59,7 +59,7 @@ final class Connection {
 
     deinit {
         for e in [connector, acceptor] {
-            e.local.pointee.meeting.end()
+            Rendezvous.withdraw(e)
             StackMemory.free(e)
         }
         slc_close(client)
@@ -189,6 +189,17 @@ func wildMessage(_ random: inout SeededRandom, like model: sl_message) -> sl_mes
     if random.next() % 8 == 0 { m.kind = UInt32.random(in: 0...8, using: &random) }
     if random.next() % 4 != 0 { m.magic = SL_MESSAGE_MAGIC }
     return m
+}
+
+/// Ends a pair whatever it carries. Under the process lock.
+func discard(_ pair: UnsafeMutablePointer<Pair>) {
+    if process.pairs == pair { process.pairs = pair.pointee.next }
+    var p = process.pairs
+    while let other = p {
+        if other.pointee.next == pair { other.pointee.next = pair.pointee.next }
+        p = other.pointee.next
+    }
+    Pair.dispose(pair)
 }
 
 /// A memfd as a pair region should be, but for what is asked.
