@@ -144,13 +144,17 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         fds.2.fd = unsafe onLane ? (e.local.pointee.pair?.pointee.channel ?? -1) : -1
         // A sharer of the peer's end, since a fork, may not know our bell: it rings by the channel.
         fds.2.events = unsafe e.local.pointee.pair?.pointee.ownNonce ?? 0 == process.nonce ? Int16(POLLIN) : 0
-        if unsafe e.local.pointee.pair?.pointee.peerIsGone ?? false { fds.2.fd = -1 }
         var slice: UInt64 = 0
         if unsafe onLane && w == nil { slice = 1_000_000 }
         if onLane, let d = unsafe e.rxDirection,
             unsafe slc_relaxed_u32(&d.pointee.sender_shared) != 0 || e.pointee.flags & UInt32(SL_EP_SHARED) != 0
         {
             slice = 20_000_000
+        }
+        if unsafe e.local.pointee.pair?.pointee.peerIsGone ?? false {
+            fds.2.fd = -1
+            // Its end on this socket may have been seen before.
+            if ringTarget { slice = 20_000_000 }
         }
         // Its number was closed or replaced: a handler that ran just before the sleep must be seen.
         if unsafe e.local.pointee.kept >= 0 { slice = 5_000_000 }
