@@ -9,6 +9,8 @@ let core: [SwiftSetting] = [
     // Not enableExperimentalFeature: SwiftPM 6.3 gives that to the linker of tests and tools too, whatever the trait.
     .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
     .enableUpcomingFeature("MemberImportVisibility"),
+    .strictMemorySafety(),
+    .treatWarning("StrictMemorySafety", as: .error),
     .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked"]),
     // Functions in sections of their own: the linker then drops derived hashing, which wants arc4random_buf (glibc 2.36).
     .unsafeFlags(["-Xfrontend", "-function-sections"]),

@@ -133,8 +133,8 @@ extension Reason {
                 "limit", "A table of Sluice in this process is full.", "Spread the connections over more processes.")
         case .packetFilter:
             ReasonText(
-                "packet_filter", "Packet filter rules exist on this host, and SLUICE_WITH_FILTERS=refuse obeys them.",
-                "Remove the rules, or set SLUICE_WITH_FILTERS=bypass if lanes need not pass them.")
+                "packet_filter", "SLUICE_WITH_FILTERS=refuse keeps local connections where packet filters see every segment.",
+                "Set SLUICE_WITH_FILTERS=bypass, or unset it, if lanes need not pass the filters.")
         default: nil
         }
     }

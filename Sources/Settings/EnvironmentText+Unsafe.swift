@@ -1,5 +1,5 @@
 /// The value of a variable: a C string that is read byte by byte, never copied, and never beyond its end.
-struct EnvironmentText {
+@safe struct EnvironmentText {
     /// The longest value that any setting needs; a longer one is bad.
     static var longest: Int { 255 }
 

@@ -90,7 +90,7 @@ extension Setting {
         default:
             .words(
                 "SLUICE_WITH_FILTERS", .word, "bypass refuse", text: "bypass on the loopback lane",
-                "Where packet filter rules exist: bypass opens lanes anyway, refuse keeps local connections in the kernel too.")
+                "refuse: local connections stay in the kernel, where packet filter rules that come later act on every segment.")
         }
     }
 }

@@ -50,7 +50,7 @@ public struct Settings: Sendable {
         while place < Setting.count {
             if let setting = Setting(rawValue: place), loadEnvironment || !setting.isOnload {
                 let definition = setting.definition
-                if let text = EnvironmentText(definition.name, lookup) {
+                if let text = unsafe EnvironmentText(definition.name, lookup) {
                     let bit: UInt64 = 1 << UInt64(place)
                     if let value = definition.parse(text) {
                         given |= bit

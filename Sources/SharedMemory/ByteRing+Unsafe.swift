@@ -17,7 +17,7 @@ public typealias Region = UnsafeMutablePointer<sl_region>
 ///                                                 quiet connection stays in its first page
 /// ```
 /// The consumer offset is input from another process: it is read once, checked, and refused by `nil`.
-public struct RingWriter {
+@safe public struct RingWriter {
     public let direction: Direction
     public let half: Half
     public let memory: UnsafeMutableRawPointer
@@ -26,9 +26,9 @@ public struct RingWriter {
 
     @inline(__always)
     public init(direction: Direction, half: Half, memory: UnsafeMutableRawPointer, bytes: UInt64, limit: UInt64) {
-        self.direction = direction
-        self.half = half
-        self.memory = memory
+        unsafe self.direction = unsafe direction
+        unsafe self.half = unsafe half
+        unsafe self.memory = unsafe memory
         self.bytes = bytes
         self.limit = limit
     }
@@ -36,18 +36,18 @@ public struct RingWriter {
     /// Bytes that were published and not yet consumed; nil when the other side's offset cannot be, or a holder of this half
     /// died between claiming and leaving.
     @inline(__always) public func unread() -> UInt64? {
-        let consumer = slc_acquire_u64(&direction.pointee.consumer)
-        let used = half.pointee.offset &- consumer
-        guard used <= bytes, consumer &- half.pointee.other_offset <= bytes else { return nil }
-        half.pointee.other_offset = consumer
+        let consumer = unsafe slc_acquire_u64(&direction.pointee.consumer)
+        let used = unsafe half.pointee.offset &- consumer
+        guard used <= bytes, unsafe consumer &- half.pointee.other_offset <= bytes else { return nil }
+        unsafe half.pointee.other_offset = consumer
         return used
     }
 
     /// Room for at least `wanted` bytes as far as known, else as much as there is; nil when damaged.
     @inline(__always) public func room(_ wanted: UInt64) -> UInt64? {
-        let used = half.pointee.offset &- half.pointee.other_offset
+        let used = unsafe half.pointee.offset &- half.pointee.other_offset
         // An empty ring begins at its first byte again; one look at the consumer's line a page tells.
-        let isSamePage = (half.pointee.offset ^ (half.pointee.offset &+ wanted)) >> 12 == 0
+        let isSamePage = unsafe (half.pointee.offset ^ (half.pointee.offset &+ wanted)) >> 12 == 0
         if used < limit && limit &- used >= wanted && isSamePage { return limit &- used }
         guard let now = unread() else { return nil }
         return now >= limit ? 0 : limit &- now
@@ -55,40 +55,40 @@ public struct RingWriter {
 
     /// Copies `n` bytes (at most the room) behind what was written since the last publication.
     @inline(__always) public func write(_ source: UnsafeRawPointer, _ n: Int, at offset: UInt64) {
-        let position = Int(truncatingIfNeeded: (offset &- half.pointee.base) & (bytes &- 1))
+        let position = unsafe Int(truncatingIfNeeded: (offset &- half.pointee.base) & (bytes &- 1))
         let first = Int(truncatingIfNeeded: bytes) &- position
         if n <= first {
-            memcpy(memory + position, source, n)
+            unsafe memcpy(memory + position, source, n)
         } else {
-            memcpy(memory + position, source, first)
-            memcpy(memory, source + first, n &- first)
+            unsafe memcpy(memory + position, source, first)
+            unsafe memcpy(memory, source + first, n &- first)
         }
     }
 
     /// Before writing into an empty ring: start at its first byte.
     @inline(__always) public func rewindIfEmpty() {
-        if half.pointee.offset == half.pointee.other_offset && half.pointee.base != half.pointee.offset {
-            half.pointee.base = half.pointee.offset
-            slc_set_u64(&direction.pointee.base, half.pointee.base)
+        if unsafe half.pointee.offset == half.pointee.other_offset && half.pointee.base != half.pointee.offset {
+            unsafe half.pointee.base = unsafe half.pointee.offset
+            unsafe slc_set_u64(&direction.pointee.base, half.pointee.base)
         }
     }
 
     /// Claims what was published and not consumed: from now on the reader cannot consume. Returns the reader's last offset,
     /// or nil when it cannot be.
     public func claim() -> UInt64? {
-        let consumer = slc_or_u64(&direction.pointee.consumer, ringClaim) & ~ringClaim
-        return half.pointee.offset &- consumer <= bytes ? consumer : nil
+        let consumer = unsafe slc_or_u64(&direction.pointee.consumer, ringClaim) & ~ringClaim
+        return unsafe half.pointee.offset &- consumer <= bytes ? consumer : nil
     }
 
     /// Makes everything up to `offset` visible.
     @inline(__always) public func publish(_ offset: UInt64) {
-        half.pointee.offset = offset
-        slc_release_u64(&direction.pointee.producer, offset)
+        unsafe half.pointee.offset = offset
+        unsafe slc_release_u64(&direction.pointee.producer, offset)
     }
 }
 
 /// One direction as its receiver sees it; under the lock of the receiving half. Producer and base are input from another process.
-public struct RingReader {
+@safe public struct RingReader {
     public let direction: Direction
     public let half: Half
     public let memory: UnsafeMutableRawPointer
@@ -96,49 +96,49 @@ public struct RingReader {
 
     @inline(__always)
     public init(direction: Direction, half: Half, memory: UnsafeMutableRawPointer, bytes: UInt64) {
-        self.direction = direction
-        self.half = half
-        self.memory = memory
+        unsafe self.direction = unsafe direction
+        unsafe self.half = unsafe half
+        unsafe self.memory = unsafe memory
         self.bytes = bytes
     }
 
     /// Bytes to read; nil when damaged.
     @inline(__always) public func available() -> UInt64? {
-        let producer = slc_acquire_u64(&direction.pointee.producer)
-        let n = producer &- half.pointee.offset
+        let producer = unsafe slc_acquire_u64(&direction.pointee.producer)
+        let n = unsafe producer &- half.pointee.offset
         return n <= bytes ? n : nil
     }
 
     /// Copies `n` bytes that lie `skip` bytes behind the consumer, without consuming them.
     @inline(__always) public func read(_ target: UnsafeMutableRawPointer, _ n: Int, skip: UInt64 = 0) {
-        let base = slc_relaxed_u64(&direction.pointee.base)
-        let position = Int(truncatingIfNeeded: (half.pointee.offset &+ skip &- base) & (bytes &- 1))
+        let base = unsafe slc_relaxed_u64(&direction.pointee.base)
+        let position = unsafe Int(truncatingIfNeeded: (half.pointee.offset &+ skip &- base) & (bytes &- 1))
         let first = Int(truncatingIfNeeded: bytes) &- position
         if n <= first {
-            memcpy(target, memory + position, n)
+            unsafe memcpy(target, memory + position, n)
         } else {
-            memcpy(target, memory + position, first)
-            memcpy(target + first, memory, n &- first)
+            unsafe memcpy(target, memory + position, first)
+            unsafe memcpy(target + first, memory, n &- first)
         }
     }
 
     /// Gives `n` bytes that were copied out back to the sender; a full barrier. False: the sender has claimed them
     /// meanwhile, and they come by the kernel.
     @inline(__always) public func consume(_ n: UInt64) -> Bool {
-        let next = half.pointee.offset &+ n
-        guard slc_cas_u64(&direction.pointee.consumer, half.pointee.offset, next) else { return false }
-        half.pointee.offset = next
+        let next = unsafe half.pointee.offset &+ n
+        guard unsafe slc_cas_u64(&direction.pointee.consumer, half.pointee.offset, next) else { return false }
+        unsafe half.pointee.offset = next
         return true
     }
 
-    @inline(__always) public var isClaimed: Bool { slc_relaxed_u64(&direction.pointee.consumer) & ringClaim != 0 }
+    @inline(__always) public var isClaimed: Bool { unsafe slc_relaxed_u64(&direction.pointee.consumer) & ringClaim != 0 }
 
     /// The sender died between claiming and leaving: what it published is ours to read.
-    public func unclaim() { slc_release_u64(&direction.pointee.consumer, half.pointee.offset) }
+    public func unclaim() { unsafe slc_release_u64(&direction.pointee.consumer, half.pointee.offset) }
 
     /// The sender has left the ring: what it took back comes by the kernel, the next ring phase begins behind it.
     public func jump() {
-        half.pointee.offset = slc_acquire_u64(&direction.pointee.producer) & ~ringClaim
-        slc_release_u64(&direction.pointee.consumer, half.pointee.offset)
+        unsafe half.pointee.offset = unsafe slc_acquire_u64(&direction.pointee.producer) & ~ringClaim
+        unsafe slc_release_u64(&direction.pointee.consumer, half.pointee.offset)
     }
 }

@@ -16,20 +16,20 @@ public enum DescriptorTable {
     }
 
     static func chunks() -> UnsafeMutablePointer<UnsafeMutablePointer<UInt64>?> {
-        UnsafeMutableRawPointer(slc_fd_root()!).assumingMemoryBound(to: UnsafeMutablePointer<UInt64>?.self)
+        unsafe UnsafeMutableRawPointer(slc_fd_root()!).assumingMemoryBound(to: UnsafeMutablePointer<UInt64>?.self)
     }
 
     /// Sets the word of `fd`; false when the number is beyond the table or memory is missing.
     @discardableResult
     public static func set(_ fd: Int32, _ word: UInt64) -> Bool {
         guard fd >= 0, fd < maximum else { return false }
-        let slot = chunks() + Int(fd >> 10)
-        if slot.pointee == nil {
+        let slot = unsafe chunks() + Int(fd >> 10)
+        if unsafe slot.pointee == nil {
             if word == 0 { return true }
-            guard let m = Memory.anonymous(8192) else { return false }
-            slot.pointee = m.assumingMemoryBound(to: UInt64.self)
+            guard let m = unsafe Memory.anonymous(8192) else { return false }
+            unsafe slot.pointee = unsafe m.assumingMemoryBound(to: UInt64.self)
         }
-        slc_release_u64(slot.pointee.unsafelyUnwrapped + Int(fd & 1023), word)
+        unsafe slc_release_u64(slot.pointee.unsafelyUnwrapped + Int(fd & 1023), word)
         return true
     }
 
@@ -38,11 +38,11 @@ public enum DescriptorTable {
         var fd = max(first, 0)
         let end = min(last, maximum - 1)
         while fd <= end {
-            guard let chunk = chunks()[Int(fd >> 10)] else {
+            guard let chunk = unsafe chunks()[Int(fd >> 10)] else {
                 fd = (fd | 1023) + 1
                 continue
             }
-            let word = chunk[Int(fd & 1023)]
+            let word = unsafe chunk[Int(fd & 1023)]
             if word != 0 && !body(fd, word) { return }
             fd += 1
         }

@@ -1,7 +1,7 @@
 import CLinux
 
 /// The program's buffers of one call, as a cursor over its parts. The program owns the memory; addresses are used as given.
-public struct UserBytes {
+@safe public struct UserBytes {
     private let parts: UnsafePointer<iovec>
     private let count: Int
     private var part = 0
@@ -12,13 +12,13 @@ public struct UserBytes {
     public let isInvalid: Bool
 
     public init(_ parts: UnsafePointer<iovec>, _ count: Int) {
-        self.parts = parts
+        unsafe self.parts = unsafe parts
         self.count = count
         var n = 0
         var i = 0
         var bad = false
         while i < count {
-            let k = Int(parts[i].iov_len)
+            let k = unsafe Int(parts[i].iov_len)
             bad = bad || k < 0
             n = n &+ (k < 0 ? 0 : k)
             bad = bad || n < 0
@@ -31,15 +31,15 @@ public struct UserBytes {
     @inline(__always) public var left: Int { total &- done }
 
     /// The last piece filled its part to the end.
-    @inline(__always) public var isAtPart: Bool { part < count && offset == Int(parts[part].iov_len) }
+    @inline(__always) public var isAtPart: Bool { unsafe part < count && offset == Int(parts[part].iov_len) }
 
     /// The next piece of at most `n` bytes: (address, length); length 0 when all is used.
     @inline(__always) public mutating func next(_ n: Int) -> (UnsafeMutableRawPointer?, Int) {
         while part < count {
-            let p = parts[part]
-            let rest = Int(p.iov_len) &- offset
+            let p = unsafe parts[part]
+            let rest = unsafe Int(p.iov_len) &- offset
             if rest > 0 {
-                return (
+                return unsafe (
                     UnsafeMutableRawPointer(bitPattern: UInt(bitPattern: p.iov_base) &+ UInt(bitPattern: offset)), min(rest, n)
                 )
             }
@@ -58,7 +58,7 @@ public struct UserBytes {
     public mutating func skip(_ n: Int) {
         var rest = n
         while rest > 0 {
-            let (_, k) = next(rest)
+            let (_, k) = unsafe next(rest)
             if k == 0 { return }
             advance(k)
             rest -= k
@@ -71,9 +71,9 @@ public struct UserBytes {
         var n = 0
         var budget = most
         while n < room && budget > 0 {
-            let (p, k) = copy.next(budget)
+            let (p, k) = unsafe copy.next(budget)
             if k == 0 { break }
-            out[n] = iovec(iov_base: p, iov_len: k)
+            unsafe out[n] = unsafe iovec(iov_base: p, iov_len: k)
             copy.advance(k)
             budget -= k
             n += 1

@@ -7,39 +7,39 @@ import Stacks
 
 // How sockets come and go: the doors around socket, accept, close, dup, connect, bind, listen and shutdown.
 
-@c(sluice_start) public func start() { process.start() }
+@c(sluice_start) public func start() { unsafe process.start() }
 
 /// The entry of a fresh TCP socket, or nothing when it is not to be tracked.
 private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> Endpoint? {
-    process.start()
-    let s = process.settings
-    guard s.tcp, !s.dontAccelerate, process.isOwner, let e = StackMemory.allocate() else { return nil }
-    e.pointee.family = UInt16(truncatingIfNeeded: family)
-    e.pointee.type = 1
-    e.pointee.protocol = 6
-    e.pointee.role = role
-    e.pointee.reason = Reason.young.number
-    e.pointee.rx_lowat = 1
-    e.local.pointee.descriptor = fd
-    e.pointee.state = state
-    let word = DescriptorTable.word(kind: 1, address: UInt(bitPattern: e), generation: e.pointee.generation)
-    process.lock.acquire()
+    unsafe process.start()
+    let s = unsafe process.settings
+    guard s.tcp, !s.dontAccelerate, unsafe process.isOwner, let e = unsafe StackMemory.allocate() else { return nil }
+    unsafe e.pointee.family = UInt16(truncatingIfNeeded: family)
+    unsafe e.pointee.type = 1
+    unsafe e.pointee.protocol = 6
+    unsafe e.pointee.role = role
+    unsafe e.pointee.reason = Reason.young.number
+    unsafe e.pointee.rx_lowat = 1
+    unsafe e.local.pointee.descriptor = fd
+    unsafe e.pointee.state = state
+    let word = unsafe DescriptorTable.word(kind: 1, address: UInt(bitPattern: e), generation: e.pointee.generation)
+    unsafe process.lock.acquire()
     let fits = DescriptorTable.set(fd, word)
-    process.lock.release()
+    unsafe process.lock.release()
     if !fits {
-        StackMemory.free(e)
+        unsafe StackMemory.free(e)
         return nil
     }
     count(StackCounter.endpointsMade)
-    return e
+    return unsafe e
 }
 
 @c(sluice_made_socket) public func madeSocket(_ fd: Int32, _ domain: Int32, _ type: Int32, _ proto: Int32) {
     madeOther(fd)
     // SOCK_STREAM with protocol 0 or IPPROTO_TCP, of IPv4 or IPv6.
     guard domain == 2 || domain == 10, type & 0xf == 1, proto == 0 || proto == 6 else { return }
-    guard let e = track(fd, family: domain, role: 0, state: UInt32(SL_ENDPOINT_LIVE)) else { return }
-    e.pointee.status_flags = UInt32(bitPattern: type) & 0o4000
+    guard let e = unsafe track(fd, family: domain, role: 0, state: UInt32(SL_ENDPOINT_LIVE)) else { return }
+    unsafe e.pointee.status_flags = UInt32(bitPattern: type) & 0o4000
 }
 
 @c(sluice_made_accepted) public func madeAccepted(_ listener: Int32, _ listenerEntry: UInt64, _ fd: Int32, _ flags: Int32) {
@@ -48,18 +48,18 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
         acceptedFromOutside(fd, flags)
         return
     }
-    let l = endpoint(listenerEntry)
-    guard let e = track(fd, family: Int32(l.pointee.family), role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
-    e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
+    let l = unsafe endpoint(listenerEntry)
+    guard let e = unsafe track(fd, family: Int32(l.pointee.family), role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
+    unsafe e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
     // What a listening socket was told is inherited (socket(7), tcp(7)).
-    e.pointee.rx_timeout_ns = l.pointee.rx_timeout_ns
-    e.pointee.tx_timeout_ns = l.pointee.tx_timeout_ns
-    e.pointee.rx_lowat = l.pointee.rx_lowat
-    if l.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 {
-        e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
-        e.pointee.reason = l.pointee.reason
+    unsafe e.pointee.rx_timeout_ns = unsafe l.pointee.rx_timeout_ns
+    unsafe e.pointee.tx_timeout_ns = unsafe l.pointee.tx_timeout_ns
+    unsafe e.pointee.rx_lowat = unsafe l.pointee.rx_lowat
+    if unsafe l.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 {
+        unsafe e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
+        unsafe e.pointee.reason = unsafe l.pointee.reason
     }
-    if process.settings.laneAt == 0 { Meet.advance(e, fd) }
+    if unsafe process.settings.laneAt == 0 { unsafe Meet.advance(e, fd) }
 }
 
 /// Accepted from a listener that came over exec or a unix socket: the connection itself was born here.
@@ -67,20 +67,20 @@ private func acceptedFromOutside(_ fd: Int32, _ flags: Int32) {
     func option(_ name: Int32) -> Int32 {
         var v: Int32 = 0
         var n: UInt32 = 4
-        return slc_getsockopt(fd, 1, name, &v, &n) == 0 ? v : 0
+        return unsafe slc_getsockopt(fd, 1, name, &v, &n) == 0 ? v : 0
     }
     let family = option(39)  // SO_DOMAIN
     guard family == 2 || family == 10, option(38) == 6 else { return }  // SO_PROTOCOL
-    guard let e = track(fd, family: family, role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
-    e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
-    learnOptions(e, fd)
-    if process.settings.laneAt == 0 { Meet.advance(e, fd) }
+    guard let e = unsafe track(fd, family: family, role: 1, state: UInt32(SL_ENDPOINT_CONNECTED)) else { return }
+    unsafe e.pointee.status_flags = UInt32(bitPattern: flags) & 0o4000
+    unsafe learnOptions(e, fd)
+    if unsafe process.settings.laneAt == 0 { unsafe Meet.advance(e, fd) }
 }
 
 /// The number was made by a call that we do not serve: whatever stood there is gone without our knowing.
 @c(sluice_made_other) public func madeOther(_ fd: Int32) {
     let entry = DescriptorTable.entry(fd)
-    guard entry != 0, process.isOwner else { return }
+    guard entry != 0, unsafe process.isOwner else { return }
     forget(fd, entry, closing: false)
 }
 
@@ -99,45 +99,47 @@ private func otherNumber(_ entry: UInt64, _ left: Int32) -> Int32 {
 private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
     switch DescriptorTable.kind(entry) {
     case 1:
-        let e = endpoint(entry)
-        process.lock.acquire()
+        let e = unsafe endpoint(entry)
+        unsafe process.lock.acquire()
         DescriptorTable.set(fd, 0)
-        e.local.pointee.descriptors -= 1
-        if e.local.pointee.descriptor == fd { e.local.pointee.descriptor = otherNumber(entry, e.local.pointee.descriptors) }
-        let last = slc_sub_u32(&e.pointee.descriptors, 1) == 1
-        let lastHere = e.local.pointee.descriptors == 0
-        if lastHere { Rendezvous.withdraw(e) }
-        process.lock.release()
-        if lastHere { EpollSet.endpointLeaves(e) }
-        if last && closing && Lane.keep(e, fd) { return }
+        unsafe e.local.pointee.descriptors -= 1
+        if unsafe e.local.pointee.descriptor == fd {
+            unsafe e.local.pointee.descriptor = unsafe otherNumber(entry, e.local.pointee.descriptors)
+        }
+        let last = unsafe slc_sub_u32(&e.pointee.descriptors, 1) == 1
+        let lastHere = unsafe e.local.pointee.descriptors == 0
+        if lastHere { unsafe Rendezvous.withdraw(e) }
+        unsafe process.lock.release()
+        if lastHere { unsafe EpollSet.endpointLeaves(e) }
+        if unsafe last && closing && Lane.keep(e, fd) { return }
         if last {
-            if closing { Lane.endInOrder(e, fd) } else { Lane.detach(e) }
-            StackMemory.free(e)
-        } else if lastHere && e.pointee.lane == UInt32(SL_LANE_MEETING) {
-            slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
+            if closing { unsafe Lane.endInOrder(e, fd) } else { unsafe Lane.detach(e) }
+            unsafe StackMemory.free(e)
+        } else if unsafe lastHere && e.pointee.lane == UInt32(SL_LANE_MEETING) {
+            unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
         }
     case 2:
-        process.lock.acquire()
+        unsafe process.lock.acquire()
         DescriptorTable.set(fd, 0)
-        process.lock.release()
+        unsafe process.lock.release()
         EpollSet.closed(entry, fd)
     default:
         // One of our own descriptors was closed and its number used again, behind our back.
-        process.lock.acquire()
+        unsafe process.lock.acquire()
         DescriptorTable.set(fd, 0)
-        process.lock.release()
+        unsafe process.lock.release()
     }
 }
 
 @c(sluice_before_close) public func beforeClose(_ fd: Int32, _ entry: UInt64) -> Int {
-    guard process.isOwner else { return 0 }
+    guard unsafe process.isOwner else { return 0 }
     if DescriptorTable.kind(entry) == 3 { return -Int(EBADF) }
     forget(fd, entry, closing: true)
     return 0
 }
 
 @c(sluice_next_own) public func nextOwn(_ first: Int32, _ last: Int32) -> Int32 {
-    guard process.isOwner else { return -1 }
+    guard unsafe process.isOwner else { return -1 }
     var found: Int32 = -1
     DescriptorTable.each(from: first, to: last) { fd, entry in
         if DescriptorTable.kind(entry) == 3 {
@@ -150,30 +152,30 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
 }
 
 @c(sluice_duplicated) public func duplicated(_ from: Int32, _ fromEntry: UInt64, _ to: Int32) {
-    guard from != to, process.isOwner else { return }
+    guard from != to, unsafe process.isOwner else { return }
     madeOther(to)
     switch DescriptorTable.kind(fromEntry) {
     case 1:
-        let e = endpoint(fromEntry)
-        process.lock.acquire()
+        let e = unsafe endpoint(fromEntry)
+        unsafe process.lock.acquire()
         if DescriptorTable.set(to, fromEntry) {
-            e.local.pointee.descriptors += 1
-            _ = slc_add_u32(&e.pointee.descriptors, 1)
+            unsafe e.local.pointee.descriptors += 1
+            _ = unsafe slc_add_u32(&e.pointee.descriptors, 1)
         } else {
-            e.pointee.flags |= UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP)
+            unsafe e.pointee.flags |= UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP)
         }
-        process.lock.release()
+        unsafe process.lock.release()
     case 2:
-        process.lock.acquire()
+        unsafe process.lock.acquire()
         DescriptorTable.set(to, fromEntry)
-        process.lock.release()
+        unsafe process.lock.release()
         EpollSet.duplicated(fromEntry)
     default: break
     }
 }
 
 @c(sluice_before_replace) public func beforeReplace(_ to: Int32, _ entry: UInt64) -> Int {
-    guard process.isOwner else { return 0 }
+    guard unsafe process.isOwner else { return 0 }
     if DescriptorTable.kind(entry) == 3 {
         guard OwnMove.away(to) else { return -Int(EBADF) }
         return 0
@@ -183,45 +185,47 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
 }
 
 @c(sluice_connect) public func connect(_ fd: Int32, _ entry: UInt64, _ a: UnsafePointer<sockaddr>?, _ n: UInt32) -> Int {
-    let e = endpoint(entry)
+    let e = unsafe endpoint(entry)
     // connect(AF_UNSPEC) ends a connection and the socket may be used for another one.
-    if let a, n >= 2, a.pointee.sa_family == 0, e.pointee.lane != UInt32(SL_LANE_KERNEL) {
-        Lane.handBack(e, fd, .ended, foreign: false)
+    if let a = unsafe a, n >= 2, unsafe a.pointee.sa_family == 0, unsafe e.pointee.lane != UInt32(SL_LANE_KERNEL) {
+        unsafe Lane.handBack(e, fd, .ended, foreign: false)
     }
-    let r = sluice_real_connect(fd, a, n)
+    let r = unsafe sluice_real_connect(fd, a, n)
     if r == 0 || r == -Int(EINPROGRESS) {
-        e.pointee.role = 0
-        e.pointee.state = r == 0 ? UInt32(SL_ENDPOINT_CONNECTED) : UInt32(SL_ENDPOINT_CONNECTING)
+        unsafe e.pointee.role = 0
+        unsafe e.pointee.state = r == 0 ? UInt32(SL_ENDPOINT_CONNECTED) : UInt32(SL_ENDPOINT_CONNECTING)
         if r == 0 {
-            if process.settings.laneAt == 0 { Meet.advance(e, fd) }
+            if unsafe process.settings.laneAt == 0 { unsafe Meet.advance(e, fd) }
         }
     }
     return r
 }
 
 @c(sluice_bind) public func bind(_ fd: Int32, _ entry: UInt64, _ a: UnsafePointer<sockaddr>?, _ n: UInt32) -> Int {
-    let r = slc_bind(fd, a, n)
-    if r == 0 { Identity.learnLocal(endpoint(entry), fd) }
+    let r = unsafe slc_bind(fd, a, n)
+    if r == 0 { unsafe Identity.learnLocal(endpoint(entry), fd) }
     return r
 }
 
 @c(sluice_listen) public func listen(_ fd: Int32, _ entry: UInt64, _ backlog: Int32) -> Int {
-    let e = endpoint(entry)
+    let e = unsafe endpoint(entry)
     let r = slc_listen(fd, backlog)
     if r == 0 {
-        e.pointee.state = UInt32(SL_ENDPOINT_LISTENING)
-        if e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 { e.pointee.reason = Reason.listening.number }
-        Identity.learnLocal(e, fd)
+        unsafe e.pointee.state = UInt32(SL_ENDPOINT_LISTENING)
+        if unsafe e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 { unsafe e.pointee.reason = Reason.listening.number }
+        unsafe Identity.learnLocal(e, fd)
     }
     return r
 }
 
 @c(sluice_shutdown) public func shutdown(_ fd: Int32, _ entry: UInt64, _ how: Int32) -> Int {
-    let e = endpoint(entry)
-    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), how >= 0, how <= 2 else { return slc_shutdown(fd, how) }
-    Lane.shutdown(e, fd, how)
+    let e = unsafe endpoint(entry)
+    guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), how >= 0, how <= 2 else {
+        return slc_shutdown(fd, how)
+    }
+    unsafe Lane.shutdown(e, fd, how)
     let r = slc_shutdown(fd, how)
-    Lane.wakeOwn(e)
+    unsafe Lane.wakeOwn(e)
     return r
 }
 
@@ -229,22 +233,22 @@ extension Lane {
     /// Before the kernel sends the FIN: E, and what was taken back.
     static func shutdown(_ e: Endpoint, _ fd: Int32, _ how: Int32) {
         if how != 0 {
-            let lock = RobustLock(&e.tx.pointee.lock)
-            if lock.acquire() { mendSend(e, fd) }
-            if let d = e.txDirection {
-                leaveRing(e, fd)
-                finishTakeBack(e, fd)
-                e.tx.pointee.flags |= UInt32(SL_HALF_SHUT)
-                slc_release_u32(&d.pointee.ended, 1)
-                notifyAll(e)
+            let lock = unsafe RobustLock(&e.tx.pointee.lock)
+            if lock.acquire() { unsafe mendSend(e, fd) }
+            if let d = unsafe e.txDirection {
+                unsafe leaveRing(e, fd)
+                unsafe finishTakeBack(e, fd)
+                unsafe e.tx.pointee.flags |= UInt32(SL_HALF_SHUT)
+                unsafe slc_release_u32(&d.pointee.ended, 1)
+                unsafe notifyAll(e)
             }
             lock.release()
         }
         if how != 1 {
-            let lock = RobustLock(&e.rx.pointee.lock)
-            if lock.acquire() { mendReceive(e, fd) }
-            e.rx.pointee.flags |= UInt32(SL_HALF_SHUT)
-            e.rx.pointee.kernel_look = 0
+            let lock = unsafe RobustLock(&e.rx.pointee.lock)
+            if lock.acquire() { unsafe mendReceive(e, fd) }
+            unsafe e.rx.pointee.flags |= UInt32(SL_HALF_SHUT)
+            unsafe e.rx.pointee.kernel_look = 0
             lock.release()
         }
     }
@@ -253,18 +257,19 @@ extension Lane {
 enum OwnMove {
     /// The program wants this number by dup2: what we had there moves to another one. True when done.
     static func away(_ fd: Int32) -> Bool {
-        process.lock.acquire()
-        defer { process.lock.release() }
+        unsafe process.lock.acquire()
+        defer { unsafe process.lock.release() }
         let fresh = OwnDescriptor.duplicate(fd)
         guard fresh >= 0 else { return false }
-        if process.stackDescriptor == fd { process.stackDescriptor = fresh }
-        var p = process.pairs
-        while let pair = p {
-            pair.renumber(fd, fresh)
-            p = pair.pointee.next
+        if unsafe process.stackDescriptor == fd { unsafe process.stackDescriptor = fresh }
+        var p = unsafe process.pairs
+        while let pair = unsafe p {
+            unsafe pair.renumber(fd, fresh)
+            unsafe p = unsafe pair.pointee.next
         }
-        if let w = UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), w.pointee.bell == fd {
-            w.pointee.bell = fresh
+        if let w = unsafe UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), unsafe w.pointee.bell == fd
+        {
+            unsafe w.pointee.bell = fresh
         }
         EpollSet.renumber(fd, fresh)
         DescriptorTable.set(fd, 0)

@@ -54,7 +54,7 @@ public enum OwnDescriptor {
             return r < 0 ? -1 : Int32(truncatingIfNeeded: r)
         }
         var now = rlimit()
-        guard slc_prlimit(Headroom.number, nil, &now) == 0, now.rlim_cur >= 4096 else { return -1 }
+        guard unsafe slc_prlimit(Headroom.number, nil, &now) == 0, now.rlim_cur >= 4096 else { return -1 }
         // Not so high that the kernel's table of descriptors grows much for it.
         let base = min(now.rlim_cur - now.rlim_cur / 4, 3072)
         let r = slc_fcntl(fd, F_DUPFD_CLOEXEC, Int(base))
@@ -69,7 +69,7 @@ private struct Headroom {
 
     init?() {
         var now = rlimit()
-        guard slc_prlimit(Headroom.number, nil, &now) == 0, now.rlim_cur <= 65536 else { return nil }
+        guard unsafe slc_prlimit(Headroom.number, nil, &now) == 0, now.rlim_cur <= 65536 else { return nil }
         var raised = now
         if now.rlim_max > now.rlim_cur {
             raised.rlim_cur = min(now.rlim_max, now.rlim_cur + 65536)
@@ -77,13 +77,13 @@ private struct Headroom {
             raised.rlim_cur = now.rlim_cur + 4096
             raised.rlim_max = raised.rlim_cur
         }
-        guard slc_prlimit(Headroom.number, &raised, nil) == 0 else { return nil }
+        guard unsafe slc_prlimit(Headroom.number, &raised, nil) == 0 else { return nil }
         before = now
     }
 
     func end() {
         var old = before
-        _ = slc_prlimit(Headroom.number, &old, nil)
+        _ = unsafe slc_prlimit(Headroom.number, &old, nil)
     }
 
     static var number: Int32 { 7 }

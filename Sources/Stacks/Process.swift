@@ -5,7 +5,7 @@ import SharedMemory
 
 /// What this process is and has: identity, settings, its stack, its pairs. Private memory, one per process; everything
 /// that several threads change is changed under `lock`.
-public struct ProcessState {
+@safe public struct ProcessState {
     public var started = false
     /// The process that these tables belong to. A vfork child, or a raw clone, has another one.
     public var pid: Int32 = 0
@@ -49,7 +49,7 @@ extension ProcessState {
             startTicks = slc_tsc()
             startNs = slc_now_ns()
             renewNonce()
-            settings.load { sluice_getenv($0) }
+            unsafe settings.load { unsafe sluice_getenv($0) }
             random = settings.chaos
             // Chaos: a ring of one page is full and empty all the time.
             if random != 0 { settings.ringBytes = 4096 }
@@ -60,7 +60,7 @@ extension ProcessState {
 
     public mutating func renewNonce() {
         var fresh: UInt64 = 0
-        let got = withUnsafeMutablePointer(to: &fresh) { slc_getrandom($0, 8) }
+        let got = unsafe withUnsafeMutablePointer(to: &fresh) { unsafe slc_getrandom($0, 8) }
         if got != 8 { fresh = slc_tsc() &* 0x9e37_79b9_7f4a_7c15 ^ UInt64(UInt32(bitPattern: pid)) }
         nonce = fresh | 1
     }
@@ -87,8 +87,8 @@ extension ProcessState {
 
 /// A process-wide count, by its place in the counter table.
 @inline(__always) public func count(_ index: Int, _ n: UInt64 = 1) {
-    guard let s = process.stack else { return }
-    let first = UnsafeMutableRawPointer(s) + 352
-    let p = first.assumingMemoryBound(to: UInt64.self) + (index & 31)
-    p.pointee = p.pointee &+ n
+    guard let s = unsafe process.stack else { return }
+    let first = unsafe UnsafeMutableRawPointer(s) + 352
+    let p = unsafe first.assumingMemoryBound(to: UInt64.self) + (index & 31)
+    unsafe p.pointee = unsafe p.pointee &+ n
 }

@@ -1,12 +1,13 @@
 // Pairs of processes exchange checked streams, several pairs at a time; one process of each is killed at a random moment.
-// usage: kills [--kills N] [--seed N]
+// usage: kills [--kills N] [--seed N] [--within MS] [--style NAME]
 #include "Faults.h"
+#include <pthread.h>
 #include <sys/epoll.h>
 
 enum who { PEER, VICTIM, SHARER, EVERYONE };
-enum style { ECHO, VICTIM_SENDS, PEER_SENDS, POLLED, BY_EPOLL, STYLES };
-static const char *const style_names[] = {"echo", "the victim sends", "the peer sends", "poll", "epoll"};
-enum { SLOTS = 4, PERIOD = 1000003, SHARERS_MOST = 8 << 20, SHARERS_BYTES = 300 };
+enum style { ECHO, VICTIM_SENDS, PEER_SENDS, THREADS, POLLED, BY_EPOLL, STYLES };
+static const char *const style_names[] = {"echo", "the victim sends", "the peer sends", "two threads", "poll", "epoll"};
+enum { SLOTS = 4, PERIOD = 1000003, SHARERS_MOST = 64 << 20, SHARERS_BYTES = 300 };
 static uint8_t streams[EVERYONE][PERIOD];
 
 /// What one pair and the driver know of each other.
@@ -16,7 +17,7 @@ struct pair {
     volatile int port;
     volatile bool up[EVERYONE];
     volatile long sent[EVERYONE], most[EVERYONE], got[EVERYONE];
-    volatile bool killed, reset, total_known;
+    volatile bool killed, reset, send_failed, total_known;
     volatile pid_t sharer;
     uint64_t seed;
     char problem[200];
@@ -25,7 +26,9 @@ struct pair {
     int64_t kill_after, kill_at, give_up_at;
 };
 static struct pair *pairs;
-static uint64_t chance; ///< of this process
+static enum style only = STYLES;
+static long within_ms = 40;
+static __thread uint64_t chance;
 
 static void problem(struct pair *p, const char *format, ...) {
     va_list arguments;
@@ -76,6 +79,10 @@ static bool turn(struct pair *p, enum who me, int fd, int set) {
     long size = 1 + (long)(next_random(&chance) % (next_random(&chance) % 8 ? 2000 : 40000));
     ssize_t r = 1;
     bool sends = p->style == VICTIM_SENDS ? me == VICTIM : p->style == PEER_SENDS ? me == PEER : me == VICTIM;
+    if (p->style == THREADS) {
+        errno = 0;
+        return recv_some(p, me, fd, size) > 0;
+    }
     if (p->style < POLLED) {
         errno = 0;
         if (sends) {
@@ -133,6 +140,7 @@ static void be_sharer(struct pair *p, int fd) {
         }
     }
     for (;;) {
+        if (n == SHARERS_MOST) problem(p, "the sharer's memory is full");
         ssize_t r = recv(fd, bytes + n, (size_t)(SHARERS_MOST - n), 0);
         if (is_wait(r)) {
             struct pollfd f = {.fd = fd, .events = POLLIN};
@@ -163,6 +171,22 @@ static int meet(struct pair *p, bool connects) {
     return fd;
 }
 
+/// The sending thread of THREADS.
+struct sending {
+    struct pair *pair;
+    enum who me;
+    int fd;
+};
+static void *send_on(void *argument) {
+    struct sending s = *(struct sending *)argument;
+    chance = s.pair->seed + (uint64_t)s.me + 5;
+    while (send_some(s.pair, s.me, s.fd, 1 + (long)(next_random(&chance) % 3000)) > 0)
+        if (s.me == PEER && s.pair->got[SHARER] > 0) return NULL;
+    // The error of a reset is told once, here or to the receiving thread.
+    s.pair->send_failed |= s.me == PEER;
+    return NULL;
+}
+
 static void become(struct pair *p, enum who me) {
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     alarm(60);
@@ -176,10 +200,16 @@ static void become(struct pair *p, enum who me) {
         set = epoll_create1(EPOLL_CLOEXEC);
         epoll_ctl(set, EPOLL_CTL_ADD, fd, &e);
     }
-    while (turn(p, me, fd, set))
+    pthread_t sender;
+    struct sending sending = {p, me, fd};
+    if (p->style == THREADS && pthread_create(&sender, NULL, send_on, &sending)) problem(p, "no thread");
+    while (turn(p, me, fd, set)) {
+        errno = 0;
         if (me == PEER && p->got[SHARER] > 0) break;
+    }
     if (me == VICTIM) problem(p, "the victim's connection ended: %s", strerror(errno));
     int error = errno;
+    if (p->style == THREADS) pthread_join(sender, NULL);
     if (error != 0 && error != EPIPE && error != ECONNRESET && p->got[SHARER] == 0) problem(p, "ended with %s", strerror(error));
     if (p->has_sharer) shutdown(fd, SHUT_WR);
     p->total_known = true;
@@ -194,7 +224,7 @@ static void become(struct pair *p, enum who me) {
             break;
         }
     }
-    p->reset = error == ECONNRESET || error == EPIPE;
+    p->reset = error == ECONNRESET || error == EPIPE || p->send_failed;
     if (p->has_sharer && p->reset) problem(p, "a sharer was there, but the connection was reset");
     close(fd);
     exit(0);
@@ -202,12 +232,12 @@ static void become(struct pair *p, enum who me) {
 
 static void start_pair(struct pair *p, uint64_t *random) {
     memset(p, 0, sizeof *p);
-    p->style = (enum style)(next_random(random) % STYLES);
+    p->style = only < STYLES ? only : (enum style)(next_random(random) % STYLES);
     p->victim_connects = next_random(random) % 2;
     // A sharer cannot end an echo or take over half of a message.
     p->has_sharer = next_random(random) % 3 == 0 && p->style != ECHO && p->style != PEER_SENDS;
     p->seed = next_random(random);
-    p->kill_after = (int64_t)(next_random(random) % 40000000);
+    p->kill_after = (int64_t)(next_random(random) % (uint64_t)(within_ms * 1000000));
     for (int who = 0; who < 2; who++) {
         pid_t pid = fork();
         if (pid < 0) die("fork: %s", strerror(errno));
@@ -256,7 +286,10 @@ int main(int n, char **words) {
     for (int i = 1; i + 1 < n; i += 2) {
         if (!strcmp(words[i], "--kills")) kills = atol(words[i + 1]);
         else if (!strcmp(words[i], "--seed")) random = strtoull(words[i + 1], NULL, 0);
-        else die("usage: kills [--kills N] [--seed N]");
+        else if (!strcmp(words[i], "--within")) within_ms = atol(words[i + 1]);
+        else if (!strcmp(words[i], "--style")) {
+            for (only = 0; only < STYLES && strcmp(style_names[only], words[i + 1]);) only++;
+        } else die("usage: kills [--kills N] [--seed N] [--within MS] [--style NAME]");
     }
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

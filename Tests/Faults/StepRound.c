@@ -2,7 +2,7 @@
 #include "Steps.h"
 #include <sys/ptrace.h>
 
-enum { STOPPED_MS = 10 };
+int stopped_ms = 10;
 static const char *const who_names[] = {"peer", "victim", "sharer"};
 static struct round *r;
 static bool is_private, peer_told;
@@ -145,7 +145,7 @@ static void go_on(pid_t peer, pid_t victim, enum reached reached, struct outcome
     if (r->has_sharer) let_go(r, SHARER);
     if (r->mode != KILL && reached != GONE) {
         if (r->mode == STOP && reached == AT_POINT) {
-            for (int64_t end = now_ms() + STOPPED_MS; now_ms() < end;) breathe();
+            for (int64_t end = now_ms() + stopped_ms; now_ms() < end;) breathe();
             kill(victim, SIGCONT);
         }
         collect(victim, VICTIM, o);

@@ -21,7 +21,7 @@ static long point_count;
 
 static void usage(void) {
     die("usage: steps [--path NAME] [--mode kill|stop|signal] [--points N] [--all] [--only POINT] [--connects 0|1]\n"
-        "             [--shared 0|1] [--seed N] [--list]\n"
+        "             [--shared 0|1] [--stop MS] [--seed N] [--list]\n"
         "N points of each path are spread over its variants; --all takes every instruction in every variant, those of loops\n"
         "in their first four turns.");
 }
@@ -165,6 +165,7 @@ static void read_options(int n, char **words) {
         else if (!strcmp(w, "--only")) options.only = atol(words[++i]);
         else if (!strcmp(w, "--connects")) options.connects = atol(words[++i]);
         else if (!strcmp(w, "--shared")) options.shared = atol(words[++i]);
+        else if (!strcmp(w, "--stop")) stopped_ms = atoi(words[++i]);
         else if (!strcmp(w, "--seed")) options.seed = strtoull(words[++i], NULL, 0);
         else usage();
     }

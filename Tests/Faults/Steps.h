@@ -86,6 +86,8 @@ struct outcome {
 struct outcome play(const struct path *, enum mode, bool connects, bool shared, const struct point *);
 /// A round that fills the points instead; their number, 0 when it failed (then with a reason).
 long play_recording(const struct path *, bool connects, bool shared, struct point *, long most, struct outcome *);
+/// How long a stopped victim stands still, in milliseconds.
+extern int stopped_ms;
 /// Memory for the rounds. `own`: the network is ours alone, so that names that stay behind can be seen.
 void prepare_rounds(bool own);
 

@@ -18,7 +18,7 @@ all=${SLUICE_TEST_ALL:-0}
 build_driver() {
     local name=$1
     shift
-    "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
+    "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
 }
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
 for driver in kills namespaces impostor storms shortage alarms users; do build_driver "$driver" "${driver^}.c" || exit 1; done
@@ -54,9 +54,15 @@ driver "calls cut off, on the kernel" 300 -- ./steps "${few[@]}" --seed "$seed"
 driver "calls cut off, on the lane" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
 driver "calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
 
+if [ "$all" -eq 1 ]; then
+    driver "calls that stand still for a second" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps --mode stop --stop 1000 --points 40 --seed "$seed"
+fi
+
 driver "random kills, on the kernel" 300 -- ./kills --kills "$kills" --seed "$seed"
 driver "random kills, lane at once" "$limit" "$preload" SLUICE_LANE_AT=0 -- ./kills --kills "$kills" --seed "$seed"
 driver "random kills, lane soon" "$limit" "$preload" SLUICE_LANE_AT=4 -- ./kills --kills "$kills" --seed "$seed"
+
+driver "early kills under two threads" "$limit" "$preload" SLUICE_LANE_AT=0 -- ./kills --kills "$kills" --within 4 --style "two threads" --seed "$seed"
 
 driver "namespaces" 120 "$preload" SLUICE_LANE_AT=4 -- ./namespaces
 driver "namespaces, lane at once" 120 "$preload" SLUICE_LANE_AT=0 -- ./namespaces

@@ -14,34 +14,39 @@ public func getsockopt(
     _ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeMutableRawPointer?,
     _ length: UnsafeMutablePointer<UInt32>?
 ) -> Int {
-    let e = endpoint(entry)
-    if level == solSocket && name == statsOption { return stats(e, value, length) }
-    if level == solSocket && name == 4, let value, let length, length.pointee >= 4 {  // SO_ERROR
-        let pending = Lane.takeError(e)
+    let e = unsafe endpoint(entry)
+    if level == solSocket && name == statsOption { return unsafe stats(e, value, length) }
+    // SO_ERROR
+    if level == solSocket && name == 4, let value = unsafe value, let length = unsafe length, unsafe length.pointee >= 4 {
+        let pending = unsafe Lane.takeError(e)
         if pending != 0 {
-            value.storeBytes(of: Int32(bitPattern: pending), as: Int32.self)
-            length.pointee = 4
+            unsafe value.storeBytes(of: Int32(bitPattern: pending), as: Int32.self)
+            unsafe length.pointee = 4
             return 0
         }
     }
-    let r = slc_getsockopt(fd, level, name, value, length)
+    let r = unsafe slc_getsockopt(fd, level, name, value, length)
     // Whoever has read a reset here is not told of it again: the next send asks the kernel.
-    if r == 0 && level == solSocket && name == 4, let value, value.loadUnaligned(as: Int32.self) != 0 {
-        _ = slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN))
+    if r == 0 && level == solSocket && name == 4, let value = unsafe value, unsafe value.loadUnaligned(as: Int32.self) != 0 {
+        _ = unsafe slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN))
     }
-    if r == 0 && level == solSocket && name == 18 && e.pointee.rx_lowat > 1, let value, let length, length.pointee >= 4 {
-        value.storeBytes(of: e.pointee.rx_lowat, as: UInt32.self)
+    if unsafe r == 0 && level == solSocket && name == 18 && e.pointee.rx_lowat > 1, let value = unsafe value,
+        let length = unsafe length, unsafe length.pointee >= 4
+    {
+        unsafe value.storeBytes(of: e.pointee.rx_lowat, as: UInt32.self)
     }
-    if r == 0 && level == solTCP && name == 11, let value, let length { addRingBytes(e, value, Int(length.pointee)) }
+    if r == 0 && level == solTCP && name == 11, let value = unsafe value, let length = unsafe length {
+        unsafe addRingBytes(e, value, Int(length.pointee))
+    }
     return r
 }
 
 private func stats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?) -> Int {
-    guard let value, let length else { return -Int(EFAULT) }
-    var all = (e.pointee.counters, e.pointee.lane, e.pointee.reason)
-    let n = min(Int(length.pointee), 136)
-    withUnsafeBytes(of: &all) { _ = memcpy(value, $0.baseAddress.unsafelyUnwrapped, n) }
-    length.pointee = UInt32(n)
+    guard let value = unsafe value, let length = unsafe length else { return -Int(EFAULT) }
+    var all = unsafe (e.pointee.counters, e.pointee.lane, e.pointee.reason)
+    let n = unsafe min(Int(length.pointee), 136)
+    unsafe withUnsafeBytes(of: &all) { _ = unsafe memcpy(value, $0.baseAddress.unsafelyUnwrapped, n) }
+    unsafe length.pointee = UInt32(n)
     return 0
 }
 
@@ -49,29 +54,29 @@ private func stats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: U
 private func addRingBytes(_ e: Endpoint, _ value: UnsafeMutableRawPointer, _ n: Int) {
     func add(_ offset: Int, _ bytes: UInt64) {
         guard n >= offset + 8, bytes != 0 else { return }
-        let old = value.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-        value.storeBytes(of: old &+ bytes, toByteOffset: offset, as: UInt64.self)
+        let old = unsafe value.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        unsafe value.storeBytes(of: old &+ bytes, toByteOffset: offset, as: UInt64.self)
     }
-    add(120, e.pointee.counters.tx_ring_bytes)
-    add(128, e.pointee.counters.rx_ring_bytes)
+    unsafe add(120, e.pointee.counters.tx_ring_bytes)
+    unsafe add(128, e.pointee.counters.rx_ring_bytes)
 }
 
 @c(sluice_setsockopt)
 public func setsockopt(
     _ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32
 ) -> Int {
-    let e = endpoint(entry)
+    let e = unsafe endpoint(entry)
     if level == solSocket && name == statsOption { return -Int(ENOPROTOOPT) }
     // SO_PEEK_OFF counts from the first unread byte, which must be in the kernel then.
     let takesAll = level == solSocket && name == 42
-    if handsBack(level, name) { Lane.handBack(e, fd, .option, foreign: takesAll) }
-    let r = slc_setsockopt(fd, level, name, value, length)
+    if handsBack(level, name) { unsafe Lane.handBack(e, fd, .option, foreign: takesAll) }
+    let r = unsafe slc_setsockopt(fd, level, name, value, length)
     if r == 0 && level == solSocket {
-        remember(e, name, value, length)
-        if name == 18 && slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
+        unsafe remember(e, name, value, length)
+        if unsafe name == 18 && slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
             && e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
         {
-            Lane.setKernelLowWater(fd, 1, e)
+            unsafe Lane.setKernelLowWater(fd, 1, e)
         }
     }
     return r
@@ -98,19 +103,20 @@ private func handsBack(_ level: Int32, _ name: Int32) -> Bool {
 }
 
 private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) {
-    guard let value else { return }
+    guard let value = unsafe value else { return }
     switch name {
     case 20, 66:  // SO_RCVTIMEO
-        if length >= 16 { e.pointee.rx_timeout_ns = nanoseconds(value) }
+        if length >= 16 { unsafe e.pointee.rx_timeout_ns = unsafe nanoseconds(value) }
     case 21, 67:  // SO_SNDTIMEO
-        if length >= 16 { e.pointee.tx_timeout_ns = nanoseconds(value) }
+        if length >= 16 { unsafe e.pointee.tx_timeout_ns = unsafe nanoseconds(value) }
     case 13:  // SO_LINGER
         if length >= 8 {
-            e.pointee.linger =
-                value.loadUnaligned(as: Int32.self) != 0 && value.loadUnaligned(fromByteOffset: 4, as: Int32.self) == 0 ? 1 : 0
+            unsafe e.pointee.linger =
+                unsafe value.loadUnaligned(as: Int32.self) != 0 && value.loadUnaligned(fromByteOffset: 4, as: Int32.self) == 0
+                ? 1 : 0
         }
     case 18:  // SO_RCVLOWAT
-        if length >= 4 { e.pointee.rx_lowat = UInt32(bitPattern: max(1, value.loadUnaligned(as: Int32.self))) }
+        if length >= 4 { unsafe e.pointee.rx_lowat = unsafe UInt32(bitPattern: max(1, value.loadUnaligned(as: Int32.self))) }
     default: break
     }
 }
@@ -120,18 +126,20 @@ func learnOptions(_ e: Endpoint, _ fd: Int32) {
     var options: (Int32, Int32, Int32, Int32) = (20, 21, 18, 13)  // RCVTIMEO, SNDTIMEO, RCVLOWAT, LINGER
     var i = 0
     while i < 4 {
-        let name = withUnsafeBytes(of: &options) { $0.load(fromByteOffset: 4 * i, as: Int32.self) }
+        let name = unsafe withUnsafeBytes(of: &options) { unsafe $0.load(fromByteOffset: 4 * i, as: Int32.self) }
         i += 1
         var value: (UInt64, UInt64) = (0, 0)
         var n: UInt32 = 16
-        if slc_getsockopt(fd, 1, name, &value, &n) == 0 { withUnsafeBytes(of: &value) { remember(e, name, $0.baseAddress, n) } }
+        if unsafe slc_getsockopt(fd, 1, name, &value, &n) == 0 {
+            unsafe withUnsafeBytes(of: &value) { unsafe remember(e, name, $0.baseAddress, n) }
+        }
     }
 }
 
 /// Of a struct timeval; 0 (no timeout) stays 0, what is shorter than a nanosecond does not exist.
 private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
-    let s = value.loadUnaligned(as: Int64.self)
-    let us = value.loadUnaligned(fromByteOffset: 8, as: Int64.self)
+    let s = unsafe value.loadUnaligned(as: Int64.self)
+    let us = unsafe value.loadUnaligned(fromByteOffset: 8, as: Int64.self)
     // A negative time is no time at all (sock_set_timeout): the call does not wait.
     if s < 0 { return 1 }
     guard us >= 0, s < 1 << 32 else { return 0 }
@@ -139,38 +147,42 @@ private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
 }
 
 @c(sluice_ioctl) public func ioctl(_ fd: Int32, _ entry: UInt64, _ request: UInt, _ argument: UnsafeMutableRawPointer?) -> Int {
-    let e = endpoint(entry)
-    let r = slc_ioctl(fd, request, argument)
-    guard r == 0, let argument else { return r }
+    let e = unsafe endpoint(entry)
+    let r = unsafe slc_ioctl(fd, request, argument)
+    guard r == 0, let argument = unsafe argument else { return r }
     switch request {
     case 0x5421:  // FIONBIO
-        setNonBlocking(e, argument.loadUnaligned(as: Int32.self) != 0)
+        unsafe setNonBlocking(e, argument.loadUnaligned(as: Int32.self) != 0)
     case 0x541B:  // FIONREAD, SIOCINQ
-        add(argument, Lane.unreadIn(e))
+        unsafe add(argument, Lane.unreadIn(e))
     case 0x5411:  // SIOCOUTQ
-        add(argument, Lane.unacknowledged(e))
+        unsafe add(argument, Lane.unacknowledged(e))
     case 0x5452:  // FIOASYNC
-        if argument.loadUnaligned(as: Int32.self) != 0 { Lane.handBack(e, fd, .option, foreign: false) }
+        if unsafe argument.loadUnaligned(as: Int32.self) != 0 { unsafe Lane.handBack(e, fd, .option, foreign: false) }
     default: break
     }
     return r
 }
 
 private func add(_ argument: UnsafeMutableRawPointer, _ n: UInt64) {
-    let old = argument.loadUnaligned(as: Int32.self)
-    argument.storeBytes(of: old &+ Int32(truncatingIfNeeded: min(n, 1 << 30)), as: Int32.self)
+    let old = unsafe argument.loadUnaligned(as: Int32.self)
+    unsafe argument.storeBytes(of: old &+ Int32(truncatingIfNeeded: min(n, 1 << 30)), as: Int32.self)
 }
 
 private func setNonBlocking(_ e: Endpoint, _ on: Bool) {
-    if on { _ = slc_or_u32(&e.pointee.status_flags, 0o4000) } else { _ = slc_and_u32(&e.pointee.status_flags, ~0o4000) }
+    if on {
+        _ = unsafe slc_or_u32(&e.pointee.status_flags, 0o4000)
+    } else {
+        _ = unsafe slc_and_u32(&e.pointee.status_flags, ~0o4000)
+    }
 }
 
 @c(sluice_fcntl) public func fcntl(_ fd: Int32, _ entry: UInt64, _ command: Int32, _ argument: Int) -> Int {
     let r = slc_fcntl(fd, command, argument)
     if r == 0 && command == 4 && DescriptorTable.kind(entry) == 1 {  // F_SETFL
-        let e = endpoint(entry)
-        setNonBlocking(e, argument & 0o4000 != 0)
-        if argument & 0o20000 != 0 { Lane.handBack(e, fd, .option, foreign: false) }  // O_ASYNC
+        let e = unsafe endpoint(entry)
+        unsafe setNonBlocking(e, argument & 0o4000 != 0)
+        if argument & 0o20000 != 0 { unsafe Lane.handBack(e, fd, .option, foreign: false) }  // O_ASYNC
     }
     return r
 }
@@ -178,21 +190,23 @@ private func setNonBlocking(_ e: Endpoint, _ on: Bool) {
 extension Lane {
     /// Ring bytes that this side has not read.
     static func unreadIn(_ e: Endpoint) -> UInt64 {
-        guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
-        let lock = RobustLock(&e.rx.pointee.lock)
+        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
+        let lock = unsafe RobustLock(&e.rx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        guard let r = e.reader, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, !r.isClaimed else { return 0 }
+        guard let r = unsafe e.reader, unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, !r.isClaimed else { return 0 }
         return r.available() ?? 0
     }
 
     /// What TCP would call sent and not acknowledged: most of the ring counts as the receiver's buffer.
     static func unacknowledged(_ e: Endpoint) -> UInt64 {
-        guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
-        let lock = RobustLock(&e.tx.pointee.lock)
+        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }
+        let lock = unsafe RobustLock(&e.tx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        guard let w = e.writer, e.tx.pointee.phase & 1 == 1, let n = w.unread(), n > w.limit &- w.limit / 8 else { return 0 }
+        guard let w = unsafe e.writer, unsafe e.tx.pointee.phase & 1 == 1, let n = w.unread(), n > w.limit &- w.limit / 8 else {
+            return 0
+        }
         return n &- (w.limit &- w.limit / 8)
     }
 }

@@ -6,7 +6,7 @@ import SharedMemory
 import Stacks
 
 /// One epoll_wait on a set with members on lanes.
-struct EpollCall {
+@safe struct EpollCall {
     let set: Set
     let fd: Int32
     let events: UnsafeMutablePointer<epoll_event>
@@ -20,17 +20,17 @@ struct EpollCall {
         _ set: Set, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64,
         _ mask: UnsafePointer<sigset_t>?
     ) {
-        self.set = set
+        unsafe self.set = unsafe set
         self.fd = fd
-        self.events = events
+        unsafe self.events = unsafe events
         self.max = max
         self.timeoutNs = timeoutNs
-        self.mask = mask
+        unsafe self.mask = unsafe mask
         deadline = timeoutNs <= 0 ? 0 : slc_now_ns() &+ UInt64(timeoutNs)
     }
 
     func run() -> Int {
-        var n = collect(askKernel: mask != nil)
+        var n = unsafe collect(askKernel: mask != nil)
         if n != 0 || timeoutNs == 0 { return n != 0 ? n : collect(askKernel: true) }
         n = spin()
         if n != 0 { return n }
@@ -46,26 +46,26 @@ struct EpollCall {
     /// come first, so that neither starves the other. Number of events, or -errno.
     private func collect(askKernel: Bool) -> Int {
         let now = slc_tsc()
-        let due = askKernel || set.pointee.fullLooks >= 8 || now &- set.pointee.kernelLook > 20 &* process.tickRate
+        let due = unsafe askKernel || set.pointee.fullLooks >= 8 || now &- set.pointee.kernelLook > 20 &* process.tickRate
         var n = 0
-        if due && set.pointee.kernelFirst {
-            set.pointee.kernelFirst = false
+        if unsafe due && set.pointee.kernelFirst {
+            unsafe set.pointee.kernelFirst = false
             n = kernelNow(0)
             if n < 0 { return n }
         }
-        set.pointee.lock.acquire()
-        set.takeBits()
-        n = n &+ set.report(events + n, max &- n)
-        set.pointee.lock.release()
+        unsafe set.pointee.lock.acquire()
+        unsafe set.takeBits()
+        n = unsafe n &+ set.report(events + n, max &- n)
+        unsafe set.pointee.lock.release()
         if due {
             let ofRings = n
-            if set.pointee.kernelLook < now && n < max {
+            if unsafe set.pointee.kernelLook < now && n < max {
                 n = kernelNow(n)
                 if ofRings == 0 && n >= 0 && n < max { n = again(n) }
             }
-            set.pointee.kernelFirst = n == max && set.pointee.kernelLook < now
+            unsafe set.pointee.kernelFirst = unsafe n == max && set.pointee.kernelLook < now
         } else if n == max {
-            set.pointee.fullLooks &+= 1
+            unsafe set.pointee.fullLooks &+= 1
         }
         leaveBell()
         return n
@@ -73,54 +73,54 @@ struct EpollCall {
 
     /// The kernel's events behind the first `n`; the number of all, or -errno when there are none.
     private func kernelNow(_ n: Int) -> Int {
-        set.pointee.kernelLook = slc_tsc()
-        set.pointee.fullLooks = 0
-        if set.pointee.hasInner { EpollSet.refreshWatched() }
-        let k = sluice_real_epoll_pwait(number, events + n, Int32(truncatingIfNeeded: max &- n), 0, mask)
+        unsafe set.pointee.kernelLook = slc_tsc()
+        unsafe set.pointee.fullLooks = 0
+        if unsafe set.pointee.hasInner { EpollSet.refreshWatched() }
+        let k = unsafe sluice_real_epoll_pwait(number, events + n, Int32(truncatingIfNeeded: max &- n), 0, mask)
         if k < 0 { return n > 0 ? n : k }
         guard k > 0 else { return n }
-        return n &+ set.sortOut(events, n, k)
+        return unsafe n &+ set.sortOut(events, n, k)
     }
 
-    private var number: Int32 { self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }
+    private var number: Int32 { unsafe self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }
 
     /// News that the kernel's events brought, where no member has been reported yet.
     private func again(_ n: Int) -> Int {
-        guard set.pointee.firstReady != nil else { return n }
-        set.pointee.lock.acquire()
-        defer { set.pointee.lock.release() }
-        return n + set.report(events + n, max - n)
+        guard unsafe set.pointee.firstReady != nil else { return n }
+        unsafe set.pointee.lock.acquire()
+        defer { unsafe set.pointee.lock.release() }
+        return unsafe n + set.report(events + n, max - n)
     }
 
     /// An outer set sees us by our bell: it stays rung as long as something is ready.
     private func leaveBell() {
-        guard set.pointee.isWatched else { return }
-        set.pointee.lock.acquire()
-        set.tellTruth()
-        set.pointee.lock.release()
+        guard unsafe set.pointee.isWatched else { return }
+        unsafe set.pointee.lock.acquire()
+        unsafe set.tellTruth()
+        unsafe set.pointee.lock.release()
     }
 
     private func spin() -> Int {
-        set.beginLooking()
-        defer { set.endLooking() }
-        guard mask == nil, set.pointee.laned > 0, let first = set.pointee.watches else { return 0 }
-        let budget = SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
-        guard budget != 0, !peerIsHere(first) else { return 0 }
+        unsafe set.beginLooking()
+        defer { unsafe set.endLooking() }
+        guard unsafe mask == nil, unsafe set.pointee.laned > 0, let first = unsafe set.pointee.watches else { return 0 }
+        let budget = unsafe SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
+        guard budget != 0, unsafe !peerIsHere(first) else { return 0 }
         let began = slc_tsc()
         var looked = began
         while true {
             let now = slc_tsc()
-            if set.hasBits() || set.pointee.firstReady != nil {
+            if unsafe set.hasBits() || set.pointee.firstReady != nil {
                 let n = collect(askKernel: false)
                 if n != 0 {
-                    SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
+                    unsafe SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
                     return n
                 }
-            } else if now &- looked > 20 &* process.tickRate {
+            } else if unsafe now &- looked > 20 &* process.tickRate {
                 looked = now
                 let n = collect(askKernel: true)
                 if n != 0 {
-                    SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
+                    unsafe SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
                     return n
                 }
                 if deadline != 0 && slc_now_ns() >= deadline { return 0 }
@@ -135,9 +135,11 @@ struct EpollCall {
         let here = slc_cpu() &+ 1
         var slot = 0
         while slot < 64 {
-            if let m = w.pointee.members[slot], let tx = m.pointee.endpoint.txDirection, let rx = m.pointee.endpoint.rxDirection {
-                slc_set_u32(&rx.pointee.receiver_cpu, here)
-                if slc_relaxed_u32(&tx.pointee.receiver_cpu) == here { return true }
+            if let m = unsafe w.pointee.members[slot], let tx = unsafe m.pointee.endpoint.txDirection,
+                let rx = unsafe m.pointee.endpoint.rxDirection
+            {
+                unsafe slc_set_u32(&rx.pointee.receiver_cpu, here)
+                if unsafe slc_relaxed_u32(&tx.pointee.receiver_cpu) == here { return true }
                 return false
             }
             slot += 1
@@ -148,49 +150,49 @@ struct EpollCall {
     /// Tells all peers, looks again, sleeps in the kernel's set. Number of events, 0: look on, or -errno.
     private func sleep() -> Int {
         let began = slc_tsc()
-        set.pointee.lock.acquire()
-        set.fallAsleep()
-        set.announce()
-        set.takeBits()
-        var n = set.report(events, max)
-        set.pointee.lock.release()
+        unsafe set.pointee.lock.acquire()
+        unsafe set.fallAsleep()
+        unsafe set.announce()
+        unsafe set.takeBits()
+        var n = unsafe set.report(events, max)
+        unsafe set.pointee.lock.release()
         // A level-triggered member stays in the list: a second report would name it twice in one answer.
         let hasReported = n != 0
         if !hasReported { n = block() }
-        set.pointee.lock.acquire()
-        let others = set.wakeUp()
-        if others == 0 && !set.pointee.isWatched { set.sayAwake() }
-        set.takeBits()
-        if !hasReported && n >= 0 && n < max { n = n &+ set.report(events + n, max &- n) }
-        set.beginLooking()
-        defer { set.endLooking() }
-        let first = set.pointee.watches
-        let isLast = set.pointee.kept >= 0 && others == 0
-        set.pointee.lock.release()
+        unsafe set.pointee.lock.acquire()
+        let others = unsafe set.wakeUp()
+        if unsafe others == 0 && !set.pointee.isWatched { unsafe set.sayAwake() }
+        unsafe set.takeBits()
+        if !hasReported && n >= 0 && n < max { n = unsafe n &+ set.report(events + n, max &- n) }
+        unsafe set.beginLooking()
+        defer { unsafe set.endLooking() }
+        let first = unsafe set.pointee.watches
+        let isLast = unsafe set.pointee.kept >= 0 && others == 0
+        unsafe set.pointee.lock.release()
         leaveBell()
         if isLast { endKept() }
-        SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
+        unsafe SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
         return n
     }
 
     /// The set was closed while we slept in it, and we were the last.
     private func endKept() {
-        process.lock.acquire()
-        let kept = set.pointee.kept
-        set.pointee.kept = -1
+        unsafe process.lock.acquire()
+        let kept = unsafe set.pointee.kept
+        unsafe set.pointee.kept = -1
         OwnDescriptor.close(kept)
-        process.lock.release()
-        EpollSet.cleanUp(set)
+        unsafe process.lock.release()
+        unsafe EpollSet.cleanUp(set)
     }
 
     private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
         let now = slc_tsc()
-        guard let w else { return now }
+        guard let w = unsafe w else { return now }
         var best = now
         var slot = 0
         while slot < 64 {
-            if let m = w.pointee.members[slot], let rx = m.pointee.endpoint.rxDirection {
-                let rung = slc_relaxed_u64(&rx.pointee.rung_at)
+            if let m = unsafe w.pointee.members[slot], let rx = unsafe m.pointee.endpoint.rxDirection {
+                let rung = unsafe slc_relaxed_u64(&rx.pointee.rung_at)
                 if rung &- began < best &- began { best = rung }
             }
             slot += 1
@@ -199,24 +201,24 @@ struct EpollCall {
     }
 
     private func block() -> Int {
-        set.pointee.kernelLook = slc_tsc()
+        unsafe set.pointee.kernelLook = slc_tsc()
         var left = timeoutNs
         if deadline != 0 {
             let now = slc_now_ns()
             left = now >= deadline ? 0 : Int64(deadline &- now)
         }
         // Of a set that another process has too, each may take what the other was rung for.
-        let slice: Int64 = set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
+        let slice: Int64 = unsafe set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
         if slice > 0 && (left < 0 || left > slice) { left = slice }
-        if set.pointee.hasInner { EpollSet.refreshWatched() }
-        let r = sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
-        if r > 0 && set.pointee.hasInner {
+        if unsafe set.pointee.hasInner { EpollSet.refreshWatched() }
+        let r = unsafe sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
+        if unsafe r > 0 && set.pointee.hasInner {
             // An inner set's bell may be older than what the program has read since.
             EpollSet.refreshWatched()
-            let again = sluice_real_epoll_pwait(number, events, Int32(max), 0, nil)
-            return again > 0 ? set.sortOut(events, 0, again) : 0
+            let again = unsafe sluice_real_epoll_pwait(number, events, Int32(max), 0, nil)
+            return unsafe again > 0 ? set.sortOut(events, 0, again) : 0
         }
-        if r > 0 { return set.sortOut(events, 0, r) }
+        if r > 0 { return unsafe set.sortOut(events, 0, r) }
         return r == -Int(EINTR) && !interrupts.any() ? 0 : r
     }
 }

@@ -9,23 +9,23 @@ import Stacks
 @c(sluice_poll)
 public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs: Int64, _ mask: UnsafePointer<sigset_t>?) -> Int
 {
-    guard let fds else { return -Int(EFAULT) }
+    guard let fds = unsafe fds else { return -Int(EFAULT) }
     var scratch: UnsafeMutableRawPointer? = nil
     // More than any limit of descriptors.
     guard count >= 0, count < 1 << 30 else { return -Int(EINVAL) }
     let bytes = (3 &* count &+ 1) &* MemoryLayout<pollfd>.stride
-    defer { if let scratch { _ = slc_munmap(scratch, bytes) } }
+    defer { if let scratch = unsafe scratch { _ = unsafe slc_munmap(scratch, bytes) } }
     if count > 32 {
-        scratch = Memory.anonymous(bytes)
-        guard let scratch else { return -Int(ENOMEM) }
-        return PollCall(fds, count, scratch.assumingMemoryBound(to: pollfd.self), timeoutNs, mask).run()
+        unsafe scratch = unsafe Memory.anonymous(bytes)
+        guard let scratch = unsafe scratch else { return -Int(ENOMEM) }
+        return unsafe PollCall(fds, count, scratch.assumingMemoryBound(to: pollfd.self), timeoutNs, mask).run()
     }
-    return withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 97) { b in
-        PollCall(fds, count, b.baseAddress.unsafelyUnwrapped, timeoutNs, mask).run()
+    return unsafe withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 97) { b in
+        unsafe PollCall(fds, count, b.baseAddress.unsafelyUnwrapped, timeoutNs, mask).run()
     }
 }
 
-private struct PollCall {
+@safe private struct PollCall {
     let fds: UnsafeMutablePointer<pollfd>
     let count: Int
     /// The array for the kernel: the program's, changed where a lane carries, the bell behind it, and the peers' channels.
@@ -41,29 +41,29 @@ private struct PollCall {
         _ fds: UnsafeMutablePointer<pollfd>, _ count: Int, _ real: UnsafeMutablePointer<pollfd>, _ timeoutNs: Int64,
         _ mask: UnsafePointer<sigset_t>?
     ) {
-        self.fds = fds
+        unsafe self.fds = unsafe fds
         self.count = count
-        self.real = real
-        held = UnsafeMutableRawPointer(real + 2 &* count + 1).assumingMemoryBound(to: UInt.self)
-        self.mask = mask
+        unsafe self.real = unsafe real
+        unsafe held = unsafe UnsafeMutableRawPointer(real + 2 &* count + 1).assumingMemoryBound(to: UInt.self)
+        unsafe self.mask = unsafe mask
         waits = timeoutNs != 0
         deadline = timeoutNs < 0 ? 0 : slc_now_ns() &+ UInt64(timeoutNs)
     }
 
     @inline(__always) private func laned(_ i: Int) -> Endpoint? {
-        let entry = DescriptorTable.entry(fds[i].fd)
+        let entry = unsafe DescriptorTable.entry(fds[i].fd)
         guard DescriptorTable.kind(entry) == 1 else { return nil }
-        let e = endpoint(entry)
-        return slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) ? e : nil
+        let e = unsafe endpoint(entry)
+        return unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) ? e : nil
     }
 
     func run() -> Int {
         prepare()
         var first: Endpoint? = nil
-        var ready = look(kernel: true, &first)
+        var ready = unsafe look(kernel: true, &first)
         if ready != 0 || !waits { return ready }
-        if let e = first {
-            ready = spin(e)
+        if let e = unsafe first {
+            ready = unsafe spin(e)
             if ready != 0 { return ready }
         }
         while true {
@@ -77,15 +77,15 @@ private struct PollCall {
     private func prepare() {
         var i = 0
         while i < count {
-            let entry = DescriptorTable.entry(fds[i].fd)
+            let entry = unsafe DescriptorTable.entry(fds[i].fd)
             if DescriptorTable.kind(entry) == 1 {
-                let e = endpoint(entry)
-                if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) {
-                    if e.pointee.lane == UInt32(SL_LANE_MEETING) { Meet.consider(e, fds[i].fd) }
+                let e = unsafe endpoint(entry)
+                if unsafe slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) {
+                    if unsafe e.pointee.lane == UInt32(SL_LANE_MEETING) { unsafe Meet.consider(e, fds[i].fd) }
                 }
             } else if DescriptorTable.kind(entry) == 2 {
                 EpollSet.watchedFromOutside(entry)
-                if EpollSet.of(entry).pointee.hasInner { EpollSet.refreshWatched() }
+                if unsafe EpollSet.of(entry).pointee.hasInner { EpollSet.refreshWatched() }
             }
             i += 1
         }
@@ -97,24 +97,24 @@ private struct PollCall {
         var ready = 0
         var i = 0
         while i < count {
-            real[i] = fds[i]
-            real[i].revents = 0
-            fds[i].revents = 0
-            if let e = laned(i) {
-                real[i].events |= Int16(Readiness.RDHUP)
-                if first == nil { first = e }
-                Lane.service(e, fds[i].fd)
-                let events = Readiness.ring(e) & interest(fds[i].events)
-                fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+            unsafe real[i] = unsafe fds[i]
+            unsafe real[i].revents = 0
+            unsafe fds[i].revents = 0
+            if let e = unsafe laned(i) {
+                unsafe real[i].events |= Int16(Readiness.RDHUP)
+                if unsafe first == nil { unsafe first = unsafe e }
+                unsafe Lane.service(e, fds[i].fd)
+                let events = unsafe Readiness.ring(e) & interest(fds[i].events)
+                unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
                 if events != 0 { ready += 1 }
-                if Readiness.kernelCarries(e) { needKernel = true }
+                if unsafe Readiness.kernelCarries(e) { needKernel = true }
             }
             i += 1
         }
         if ready > 0 && !needKernel { return ready }
         if !needKernel { return 0 }
         var zero = timespec()
-        let r = sluice_real_ppoll(real, count, &zero, mask)
+        let r = unsafe sluice_real_ppoll(real, count, &zero, mask)
         return r < 0 ? (r == -Int(EINTR) && ready > 0 ? ready : r) : merge()
     }
 
@@ -127,36 +127,36 @@ private struct PollCall {
         var ready = 0
         var i = 0
         while i < count {
-            let kernel = UInt32(UInt16(bitPattern: real[i].revents))
-            if let e = laned(i) {
-                let events = Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel) & interest(fds[i].events)
-                fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+            let kernel = unsafe UInt32(UInt16(bitPattern: real[i].revents))
+            if let e = unsafe laned(i) {
+                let events = unsafe Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel) & interest(fds[i].events)
+                unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
             } else {
-                fds[i].revents = real[i].revents
+                unsafe fds[i].revents = unsafe real[i].revents
             }
-            if fds[i].revents != 0 { ready += 1 }
+            if unsafe fds[i].revents != 0 { ready += 1 }
             i += 1
         }
         return ready
     }
 
     private func spin(_ e: Endpoint) -> Int {
-        guard mask == nil, count <= 16, let rx = e.rxDirection, let tx = e.txDirection else { return 0 }
-        slc_set_u32(&rx.pointee.receiver_cpu, slc_cpu() &+ 1)
-        var trial = e.pointee.spin_trial
-        let budget = SpinPolicy.budget(.poll, average: e.pointee.sleep_average_ns, trial: &trial)
-        e.pointee.spin_trial = trial
-        guard budget != 0, !SpinPolicy.peerIsHere(rx, tx) else { return 0 }
+        guard unsafe mask == nil, count <= 16, let rx = unsafe e.rxDirection, let tx = unsafe e.txDirection else { return 0 }
+        unsafe slc_set_u32(&rx.pointee.receiver_cpu, slc_cpu() &+ 1)
+        var trial = unsafe e.pointee.spin_trial
+        let budget = unsafe SpinPolicy.budget(.poll, average: e.pointee.sleep_average_ns, trial: &trial)
+        unsafe e.pointee.spin_trial = trial
+        guard budget != 0, unsafe !SpinPolicy.peerIsHere(rx, tx) else { return 0 }
         let began = slc_tsc()
         var looked = began
         var unused: Endpoint? = nil
         while true {
             let now = slc_tsc()
-            let askKernel = now &- looked > 20 &* process.tickRate
+            let askKernel = unsafe now &- looked > 20 &* process.tickRate
             if askKernel { looked = now }
-            let ready = lookQuick(askKernel, &unused)
+            let ready = unsafe lookQuick(askKernel, &unused)
             if ready != 0 {
-                SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: now &- began)
+                unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: now &- began)
                 return ready
             }
             if now &- began > budget || interrupts.any() || deadline != 0 && askKernel && slc_now_ns() >= deadline { return 0 }
@@ -165,16 +165,16 @@ private struct PollCall {
     }
 
     @inline(__always) private func lookQuick(_ askKernel: Bool, _ unused: inout Endpoint?) -> Int {
-        if askKernel { return look(kernel: true, &unused) }
+        if askKernel { return unsafe look(kernel: true, &unused) }
         var ready = 0
         var i = 0
         while i < count {
-            if let e = laned(i) {
-                let events = Readiness.ring(e) & interest(fds[i].events)
-                fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+            if let e = unsafe laned(i) {
+                let events = unsafe Readiness.ring(e) & interest(fds[i].events)
+                unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
                 if events != 0 { ready += 1 }
             } else {
-                fds[i].revents = 0
+                unsafe fds[i].revents = 0
             }
             i += 1
         }
@@ -183,60 +183,60 @@ private struct PollCall {
 
     /// Tells all peers, looks again, sleeps in the kernel over everything and the bell. A number > 0, 0: nothing yet, or -errno.
     private func sleep() -> Int {
-        let waiter = Waiter.ofThread()
+        let waiter = unsafe Waiter.ofThread()
         let began = slc_tsc()
-        var slice: UInt64 = waiter == nil ? 1_000_000 : 0
+        var slice: UInt64 = unsafe waiter == nil ? 1_000_000 : 0
         var average: Endpoint? = nil
-        var heard = waiter
-        waiter?.pointee.number &+= 1
+        var heard = unsafe waiter
+        unsafe waiter?.pointee.number &+= 1
         var i = 0
         while i < count {
-            arm(i, waiter, &slice, &average)
+            unsafe arm(i, waiter, &slice, &average)
             i += 1
         }
-        var result = look(kernel: false, &average)
-        if result == 0 { result = block(waiter, slice) }
+        var result = unsafe look(kernel: false, &average)
+        if result == 0 { result = unsafe block(waiter, slice) }
         i = 0
         var rung = false
         while i < count {
-            disarm(i, waiter, &rung)
+            unsafe disarm(i, waiter, &rung)
             i += 1
         }
-        if let w = heard, rung || real[count].revents != 0 { Waiter.silence(w) }
-        heard = nil
-        if let e = average { SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: lastRing(e, began) &- began) }
+        if let w = unsafe heard, unsafe rung || real[count].revents != 0 { unsafe Waiter.silence(w) }
+        unsafe heard = nil
+        if let e = unsafe average { unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: lastRing(e, began) &- began) }
         return result
     }
 
     private func lastRing(_ e: Endpoint, _ began: UInt64) -> UInt64 {
-        guard let rx = e.rxDirection else { return slc_tsc() }
-        let rung = slc_relaxed_u64(&rx.pointee.rung_at)
+        guard let rx = unsafe e.rxDirection else { return slc_tsc() }
+        let rung = unsafe slc_relaxed_u64(&rx.pointee.rung_at)
         return rung &- began < 1 << 40 ? rung : slc_tsc()
     }
 
     private func block(_ waiter: UnsafeMutablePointer<Waiter>?, _ slice: UInt64) -> Int {
         var i = 0
         while i < count {
-            real[i] = fds[i]
-            real[i].revents = 0
-            if let e = laned(i) {
-                if e.tx.pointee.phase & 1 == 1 { real[i].events &= ~Int16(Readiness.OUT | Readiness.WRNORM) }
+            unsafe real[i] = unsafe fds[i]
+            unsafe real[i].revents = 0
+            if let e = unsafe laned(i) {
+                if unsafe e.tx.pointee.phase & 1 == 1 { unsafe real[i].events &= ~Int16(Readiness.OUT | Readiness.WRNORM) }
                 // The end of a killed peer may be a reset, which nobody need ask for.
-                if e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) == 0 { real[i].events |= Int16(Readiness.RDHUP) }
+                if unsafe e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) == 0 { unsafe real[i].events |= Int16(Readiness.RDHUP) }
             }
             i += 1
         }
-        real[count] = pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
+        unsafe real[count] = unsafe pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
         let all = withChannels()
         var r: Int
         if deadline == 0 && slice == 0 {
-            r = sluice_real_ppoll(real, all, nil, mask)
+            r = unsafe sluice_real_ppoll(real, all, nil, mask)
         } else {
             let now = slc_now_ns()
             var left = deadline == 0 ? slice : deadline > now ? deadline &- now : 0
             if slice != 0 && slice < left { left = slice }
             var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
-            r = sluice_real_ppoll(real, all, &t, mask)
+            r = unsafe sluice_real_ppoll(real, all, &t, mask)
         }
         if r > 0 { readChannels(all) }
         if r < 0 { return r == -Int(EINTR) && !interrupts.any() ? 0 : r }
@@ -248,11 +248,11 @@ private struct PollCall {
         var all = count &+ 1
         var i = 0
         while i < count {
-            if let pair = channel(i) {
+            if let pair = unsafe channel(i) {
                 var k = max(count &+ 1, all &- 8)
-                while k < all && real[k].fd != pair.pointee.channel { k += 1 }
+                while unsafe k < all && real[k].fd != pair.pointee.channel { k += 1 }
                 if k == all {
-                    real[all] = pollfd(fd: pair.pointee.channel, events: Int16(POLLIN), revents: 0)
+                    unsafe real[all] = unsafe pollfd(fd: pair.pointee.channel, events: Int16(POLLIN), revents: 0)
                     all += 1
                 }
             }
@@ -262,68 +262,74 @@ private struct PollCall {
     }
 
     private func channel(_ i: Int) -> UnsafeMutablePointer<Pair>? {
-        guard let e = laned(i), let pair = e.local.pointee.pair, pair.pointee.ownNonce == process.nonce, !pair.pointee.peerIsGone
+        guard let e = unsafe laned(i), let pair = unsafe e.local.pointee.pair, unsafe pair.pointee.ownNonce == process.nonce,
+            unsafe !pair.pointee.peerIsGone
         else { return nil }
-        return pair
+        return unsafe pair
     }
 
     private func readChannels(_ all: Int) {
         var k = count &+ 1
-        while k < all && real[k].revents == 0 { k += 1 }
+        while unsafe k < all && real[k].revents == 0 { k += 1 }
         guard k < all else { return }
-        process.lock.acquire()
+        unsafe process.lock.acquire()
         var i = 0
         while i < count {
-            if let pair = channel(i) {
+            if let pair = unsafe channel(i) {
                 k = count &+ 1
-                while k < all && real[k].fd != pair.pointee.channel { k += 1 }
-                if k < all && real[k].revents != 0 { pair.readChannel() }
+                while unsafe k < all && real[k].fd != pair.pointee.channel { k += 1 }
+                if unsafe k < all && real[k].revents != 0 { unsafe pair.readChannel() }
             }
             i += 1
         }
-        process.lock.release()
+        unsafe process.lock.release()
     }
 
     private func arm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ slice: inout UInt64, _ average: inout Endpoint?) {
-        held[i] = 0
-        let entry = DescriptorTable.entry(fds[i].fd)
+        unsafe held[i] = 0
+        let entry = unsafe DescriptorTable.entry(fds[i].fd)
         guard DescriptorTable.kind(entry) == 1 else { return }
-        let e = endpoint(entry)
-        if !Lane.hold(e) {
-            _ = slc_add_u32(&e.rx.pointee.plain_calls, 1)
-            held[i] = UInt(bitPattern: e) | 1
+        let e = unsafe endpoint(entry)
+        if unsafe !Lane.hold(e) {
+            _ = unsafe slc_add_u32(&e.rx.pointee.plain_calls, 1)
+            unsafe held[i] = UInt(bitPattern: e) | 1
             return
         }
-        held[i] = UInt(bitPattern: e)
-        if average == nil { average = e }
-        if e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
-        guard let w = waiter, let pair = e.local.pointee.pair, let region = e.region, let rx = e.rxDirection,
-            let tx = e.txDirection,
-            let index = pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)
+        unsafe held[i] = UInt(bitPattern: e)
+        if unsafe average == nil { unsafe average = unsafe e }
+        if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
+        guard let w = unsafe waiter, let pair = unsafe e.local.pointee.pair, let region = unsafe e.region,
+            let rx = unsafe e.rxDirection,
+            let tx = unsafe e.txDirection,
+            let index = unsafe pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)
         else {
             slice = slice == 0 ? 1_000_000 : min(slice, 1_000_000)
             return
         }
-        if slc_relaxed_u32(&rx.pointee.sender_shared) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
-        Sleeper.announce(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number)
-        let events = UInt32(UInt16(bitPattern: fds[i].events))
-        if events & (Readiness.IN | Readiness.RDNORM) != 0 { _ = slc_or_u64(sl_data_waiters(rx), 1 << UInt64(index)) }
-        if events & (Readiness.OUT | Readiness.WRNORM) != 0 { _ = slc_or_u64(sl_space_waiters(tx), 1 << UInt64(index)) }
+        if unsafe slc_relaxed_u32(&rx.pointee.sender_shared) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
+        unsafe Sleeper.announce(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number)
+        let events = unsafe UInt32(UInt16(bitPattern: fds[i].events))
+        if events & (Readiness.IN | Readiness.RDNORM) != 0 { _ = unsafe slc_or_u64(sl_data_waiters(rx), 1 << UInt64(index)) }
+        if events & (Readiness.OUT | Readiness.WRNORM) != 0 { _ = unsafe slc_or_u64(sl_space_waiters(tx), 1 << UInt64(index)) }
     }
 
     private func disarm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ rung: inout Bool) {
-        guard let e = Endpoint(bitPattern: held[i] & ~1) else { return }
-        if held[i] & 1 != 0 {
-            _ = slc_sub_u32(&e.rx.pointee.plain_calls, 1)
+        guard let e = unsafe Endpoint(bitPattern: held[i] & ~1) else { return }
+        if unsafe held[i] & 1 != 0 {
+            _ = unsafe slc_sub_u32(&e.rx.pointee.plain_calls, 1)
             return
         }
-        if let w = waiter, let pair = e.local.pointee.pair, let region = e.region, let index = pair.known(UInt(bitPattern: w)) {
-            if Sleeper.awake(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number) { rung = true }
-            let rx = sl_region_direction(region, Int(e.pointee.slot), 1 - Int(e.pointee.side))!
-            let tx = sl_region_direction(region, Int(e.pointee.slot), Int(e.pointee.side))!
-            _ = slc_and_u64(sl_data_waiters(rx), ~(1 << UInt64(index)))
-            _ = slc_and_u64(sl_space_waiters(tx), ~(1 << UInt64(index)))
+        if let w = unsafe waiter, let pair = unsafe e.local.pointee.pair, let region = unsafe e.region,
+            let index = unsafe pair.known(UInt(bitPattern: w))
+        {
+            if unsafe Sleeper.awake(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number) {
+                rung = true
+            }
+            let rx = unsafe sl_region_direction(region, Int(e.pointee.slot), 1 - Int(e.pointee.side))!
+            let tx = unsafe sl_region_direction(region, Int(e.pointee.slot), Int(e.pointee.side))!
+            _ = unsafe slc_and_u64(sl_data_waiters(rx), ~(1 << UInt64(index)))
+            _ = unsafe slc_and_u64(sl_space_waiters(tx), ~(1 << UInt64(index)))
         }
-        Lane.letGo(e)
+        unsafe Lane.letGo(e)
     }
 }

@@ -8,52 +8,54 @@ import Stacks
 // The doors by which CInterpose brings the byte calls of tracked sockets. Result or -errno.
 
 @inline(__always) func endpoint(_ entry: UInt64) -> Endpoint {
-    Endpoint(bitPattern: DescriptorTable.address(entry)).unsafelyUnwrapped
+    unsafe Endpoint(bitPattern: DescriptorTable.address(entry)).unsafelyUnwrapped
 }
 
 /// Calls in which libc's own function blocks in the kernel are counted, so that no lane opens under them.
 /// (A handler that leaves by siglongjmp leaves the count up: that socket stays in the kernel.)
 @inline(__always) private func plain(_ e: Endpoint, _ half: Half, _ body: () -> Int) -> Int {
-    let generation = e.pointee.generation
-    _ = slc_add_u32(&half.pointee.plain_calls, 1)
+    let generation = unsafe e.pointee.generation
+    _ = unsafe slc_add_u32(&half.pointee.plain_calls, 1)
     let r = body()
     // The socket may have been closed meanwhile, and its slot be another's.
-    if e.pointee.generation == generation { _ = slc_sub_u32(&half.pointee.plain_calls, 1) }
+    if unsafe e.pointee.generation == generation { _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1) }
     return r
 }
 
 @inline(__always) private func noteReceived(_ e: Endpoint, _ r: Int) {
     guard r > 0 else { return }
-    e.pointee.messages_in = e.pointee.messages_in &+ 1
-    e.pointee.bytes_in = e.pointee.bytes_in &+ UInt64(r)
-    e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
+    unsafe e.pointee.messages_in = unsafe e.pointee.messages_in &+ 1
+    unsafe e.pointee.bytes_in = unsafe e.pointee.bytes_in &+ UInt64(r)
+    unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
 }
 
 @inline(__always) private func noteSent(_ e: Endpoint, _ r: Int) {
     guard r > 0 else { return }
-    e.pointee.messages_out = e.pointee.messages_out &+ 1
-    e.pointee.bytes_out = e.pointee.bytes_out &+ UInt64(r)
-    e.pointee.counters.tx_kernel_bytes &+= UInt64(r)
+    unsafe e.pointee.messages_out = unsafe e.pointee.messages_out &+ 1
+    unsafe e.pointee.bytes_out = unsafe e.pointee.bytes_out &+ UInt64(r)
+    unsafe e.pointee.counters.tx_kernel_bytes &+= UInt64(r)
 }
 
-@inline(__always) private func onLane(_ e: Endpoint) -> Bool { slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) }
+@inline(__always) private func onLane(_ e: Endpoint) -> Bool {
+    unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
+}
 
 @c(sluice_recv) public func recv(
     _ fd: Int32, _ entry: UInt64, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32
 ) -> Int {
-    let e = endpoint(entry)
-    if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
+    let e = unsafe endpoint(entry)
+    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
         if n > 0 && UInt(bitPattern: buffer) < 4096 && flags & 0x20 == 0 { return -Int(EFAULT) }
         if n == 0 && call == Int32(SLUICE_CALL_READ.rawValue) { return 0 }
-        var v = iovec(iov_base: buffer, iov_len: n)
-        var target = UserBytes(&v, 1)
-        let r = streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
-        if r == restartCall { return again(fd, buffer, n, flags, call) }
+        var v = unsafe iovec(iov_base: buffer, iov_len: n)
+        var target = unsafe UserBytes(&v, 1)
+        let r = unsafe streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
+        if r == restartCall { return unsafe again(fd, buffer, n, flags, call) }
         if r != useKernel { return r }
     }
-    let r = plain(e, e.rx) { sluice_real_recv(fd, buffer, n, flags, call) }
-    if flags & 0x2 == 0 { noteReceived(e, r) }
+    let r = unsafe plain(e, e.rx) { unsafe sluice_real_recv(fd, buffer, n, flags, call) }
+    if flags & 0x2 == 0 { unsafe noteReceived(e, r) }
     return r
 }
 
@@ -61,29 +63,29 @@ import Stacks
 @inline(never) private func again(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int
 {
     let entry = DescriptorTable.entry(fd)
-    if DescriptorTable.kind(entry) == 1 { return recv(fd, entry, buffer, n, flags, call) }
-    return sluice_real_recv(fd, buffer, n, flags, call)
+    if DescriptorTable.kind(entry) == 1 { return unsafe recv(fd, entry, buffer, n, flags, call) }
+    return unsafe sluice_real_recv(fd, buffer, n, flags, call)
 }
 
 @c(sluice_send) public func send(
     _ fd: Int32, _ entry: UInt64, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32
 ) -> Int {
-    let e = endpoint(entry)
-    if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && n >= 0 && !Lane.sendsByKernel(e) {
+    let e = unsafe endpoint(entry)
+    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe onLane(e) && n >= 0 && !Lane.sendsByKernel(e) {
         if let reason = unservedSend(flags) {
-            Lane.handBack(e, fd, reason, foreign: false)
-            if !Lane.sendsByKernel(e) { return -Int(EAGAIN) }
+            unsafe Lane.handBack(e, fd, reason, foreign: false)
+            if unsafe !Lane.sendsByKernel(e) { return -Int(EAGAIN) }
         } else {
             if n > 0 && UInt(bitPattern: buffer) < 4096 { return -Int(EFAULT) }
-            var v = iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: n)
-            var source = UserBytes(&v, 1)
-            let r = streamSend(e, fd, &source, flags)
+            var v = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: n)
+            var source = unsafe UserBytes(&v, 1)
+            let r = unsafe streamSend(e, fd, &source, flags)
             if r != useKernel { return r }
         }
     }
-    let r = plain(e, e.tx) { sluice_real_send(fd, buffer, n, flags, call) }
-    noteSent(e, r)
+    let r = unsafe plain(e, e.tx) { unsafe sluice_real_send(fd, buffer, n, flags, call) }
+    unsafe noteSent(e, r)
     return r
 }
 
@@ -99,36 +101,36 @@ public func recvmsg(
     _ fd: Int32, _ entry: UInt64, _ msg: UnsafeMutablePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32,
     _ call: Int32
 ) -> Int {
-    let e = endpoint(entry)
-    if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024,
-        let v = iov ?? noParts(n)
+    let e = unsafe endpoint(entry)
+    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024,
+        let v = unsafe iov ?? noParts(n)
     {
-        var target = UserBytes(v, n)
-        if target.total == 0 && msg == nil { return 0 }
+        var target = unsafe UserBytes(v, n)
+        if unsafe target.total == 0 && msg == nil { return 0 }
         if target.isInvalid { return -Int(EINVAL) }
-        let r = streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
+        let r = unsafe streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
         if r == restartCall {
             let entry = DescriptorTable.entry(fd)
-            if DescriptorTable.kind(entry) == 1 { return recvmsg(fd, entry, msg, iov, n, flags, call) }
-            return msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
+            if DescriptorTable.kind(entry) == 1 { return unsafe recvmsg(fd, entry, msg, iov, n, flags, call) }
+            return unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
         }
         if r != useKernel {
-            if r >= 0, let m = msg {
-                m.pointee.msg_namelen = 0
-                m.pointee.msg_controllen = 0
-                m.pointee.msg_flags = flags & 0x4000_0000  // MSG_CMSG_CLOEXEC comes back
+            if r >= 0, let m = unsafe msg {
+                unsafe m.pointee.msg_namelen = 0
+                unsafe m.pointee.msg_controllen = 0
+                unsafe m.pointee.msg_flags = flags & 0x4000_0000  // MSG_CMSG_CLOEXEC comes back
             }
             return r
         }
     }
-    let r = plain(e, e.rx) { msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags) }
-    if flags & 0x2 == 0 { noteReceived(e, r) }
+    let r = unsafe plain(e, e.rx) { unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags) }
+    if flags & 0x2 == 0 { unsafe noteReceived(e, r) }
     return r
 }
 
 private func noParts(_ n: Int) -> UnsafePointer<iovec>? {
-    n == 0 ? UnsafePointer(bitPattern: 4096) : nil
+    unsafe n == 0 ? UnsafePointer(bitPattern: 4096) : nil
 }
 
 @c(sluice_sendmsg)
@@ -136,33 +138,33 @@ public func sendmsg(
     _ fd: Int32, _ entry: UInt64, _ msg: UnsafePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32,
     _ call: Int32
 ) -> Int {
-    let e = endpoint(entry)
-    if !onLane(e) { Meet.consider(e, fd) }
-    if onLane(e), !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = iov ?? noParts(n) {
-        let control = msg != nil && msg.unsafelyUnwrapped.pointee.msg_controllen > 0
+    let e = unsafe endpoint(entry)
+    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe onLane(e), unsafe !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = unsafe iov ?? noParts(n) {
+        let control = unsafe msg != nil && msg.unsafelyUnwrapped.pointee.msg_controllen > 0
         if let reason = unservedSend(flags) ?? (control ? .option : nil) {
-            Lane.handBack(e, fd, reason, foreign: false)
+            unsafe Lane.handBack(e, fd, reason, foreign: false)
         } else {
-            var source = UserBytes(v, n)
+            var source = unsafe UserBytes(v, n)
             if source.isInvalid { return -Int(EINVAL) }
-            let r = streamSend(e, fd, &source, flags)
+            let r = unsafe streamSend(e, fd, &source, flags)
             if r != useKernel { return r }
         }
     }
-    let r = plain(e, e.tx) { msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags) }
-    noteSent(e, r)
+    let r = unsafe plain(e, e.tx) { unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags) }
+    unsafe noteSent(e, r)
     return r
 }
 
 @c(sluice_hand_back) public func handBack(_ fd: Int32, _ entry: UInt64, _ reason: UInt32) {
     guard DescriptorTable.kind(entry) == 1 else { return }
-    Lane.handBack(endpoint(entry), fd, Reason(reason), foreign: true)
+    unsafe Lane.handBack(endpoint(entry), fd, Reason(reason), foreign: true)
 }
 
 @c(sluice_hand_back_all) public func handBackAll(_ reason: UInt32) {
-    process.sealed = true
+    unsafe process.sealed = true
     DescriptorTable.each { fd, entry in
-        if DescriptorTable.kind(entry) == 1 { Lane.handBack(endpoint(entry), fd, Reason(reason), foreign: true) }
+        if DescriptorTable.kind(entry) == 1 { unsafe Lane.handBack(endpoint(entry), fd, Reason(reason), foreign: true) }
         return true
     }
 }

@@ -13,73 +13,73 @@ enum Lane {
         _ e: Endpoint, _ fd: Int32, _ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32,
         _ rings: UnsafeMutableRawPointer
     ) {
-        guard let map = pair.map(region) else { return }
-        let side = Int(pair.pointee.side)
-        let ring = pair.pointee.ringBytes
-        let local = e.local
-        local.pointee.pair = pair
-        local.pointee.region = region
-        local.pointee.slot = slot
-        let tx = RobustLock(&e.tx.pointee.lock)
+        guard let map = unsafe pair.map(region) else { return }
+        let side = unsafe Int(pair.pointee.side)
+        let ring = unsafe pair.pointee.ringBytes
+        let local = unsafe e.local
+        unsafe local.pointee.pair = unsafe pair
+        unsafe local.pointee.region = region
+        unsafe local.pointee.slot = slot
+        let tx = unsafe RobustLock(&e.tx.pointee.lock)
         tx.acquire()
-        e.pointee.side = UInt32(side)
-        e.pointee.slot = UInt32(bitPattern: slot)
-        e.pointee.ring_bytes = ring
-        e.pointee.tx_limit = limit(fd, ring)
-        e.pointee.region_address = UInt64(UInt(bitPattern: map))
-        e.pointee.tx_ring = UInt64(UInt(bitPattern: rings + (side == 0 ? 0 : Int(ring))))
-        reset(e.tx)
-        e.pointee.tx_direction = UInt64(UInt(bitPattern: sl_region_direction(map, Int(slot), side)))
+        unsafe e.pointee.side = UInt32(side)
+        unsafe e.pointee.slot = UInt32(bitPattern: slot)
+        unsafe e.pointee.ring_bytes = ring
+        unsafe e.pointee.tx_limit = limit(fd, ring)
+        unsafe e.pointee.region_address = UInt64(UInt(bitPattern: map))
+        unsafe e.pointee.tx_ring = unsafe UInt64(UInt(bitPattern: rings + (side == 0 ? 0 : Int(ring))))
+        unsafe reset(e.tx)
+        unsafe e.pointee.tx_direction = unsafe UInt64(UInt(bitPattern: sl_region_direction(map, Int(slot), side)))
         tx.release()
-        let rx = RobustLock(&e.rx.pointee.lock)
+        let rx = unsafe RobustLock(&e.rx.pointee.lock)
         rx.acquire()
-        e.pointee.rx_ring = UInt64(UInt(bitPattern: rings + (side == 0 ? Int(ring) : 0)))
-        reset(e.rx)
-        e.pointee.rx_direction = UInt64(UInt(bitPattern: sl_region_direction(map, Int(slot), 1 - side)))
+        unsafe e.pointee.rx_ring = unsafe UInt64(UInt(bitPattern: rings + (side == 0 ? Int(ring) : 0)))
+        unsafe reset(e.rx)
+        unsafe e.pointee.rx_direction = unsafe UInt64(UInt(bitPattern: sl_region_direction(map, Int(slot), 1 - side)))
         rx.release()
-        process.lanes &+= 1
-        e.pointee.lane_generation = e.pointee.lane_generation &+ 1
-        e.pointee.reason = Reason.none.number
-        slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_LOOPBACK))
-        e.pointee.counters.lane_openings &+= 1
+        unsafe process.lanes &+= 1
+        unsafe e.pointee.lane_generation = unsafe e.pointee.lane_generation &+ 1
+        unsafe e.pointee.reason = Reason.none.number
+        unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_LOOPBACK))
+        unsafe e.pointee.counters.lane_openings &+= 1
     }
 
     /// The slot is not used after all.
     static func leave(_ pair: UnsafeMutablePointer<Pair>, _ region: Int32, _ slot: Int32, _ rings: UnsafeMutableRawPointer) {
-        process.lock.acquire()
-        Memory.unmap(UInt64(UInt(bitPattern: rings)), Int(pair.pointee.ringBytes) * 2)
-        pair.leaveSlot(region, slot)
-        process.lock.release()
+        unsafe process.lock.acquire()
+        unsafe Memory.unmap(UInt64(UInt(bitPattern: rings)), Int(pair.pointee.ringBytes) * 2)
+        unsafe pair.leaveSlot(region, slot)
+        unsafe process.lock.release()
     }
 
     /// Behind `map`, without the process lock.
     static func attached(_ e: Endpoint, _ fd: Int32) {
-        process.calibrate()
-        setKernelLowWater(fd, 1, e)
+        unsafe process.calibrate()
+        unsafe setKernelLowWater(fd, 1, e)
         count(StackCounter.lanesOpened)
-        EpollSet.laneAttached(e)
+        unsafe EpollSet.laneAttached(e)
     }
 
     /// SO_RCVLOWAT is ours while there is a lane: the kernel socket alone cannot know what is there.
     static func setKernelLowWater(_ fd: Int32, _ n: Int32, _ e: Endpoint) {
-        guard e.pointee.rx_lowat > 1 else { return }
+        guard unsafe e.pointee.rx_lowat > 1 else { return }
         var v = n
-        _ = slc_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &v, 4)
+        _ = unsafe slc_setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &v, 4)
     }
 
     private static func reset(_ h: Half) {
-        h.pointee.phase = 0
-        h.pointee.flags &= UInt32(SL_HALF_SHUT)
-        h.pointee.offset = 0
-        h.pointee.other_offset = 0
-        h.pointee.base = 0
+        unsafe h.pointee.phase = 0
+        unsafe h.pointee.flags &= UInt32(SL_HALF_SHUT)
+        unsafe h.pointee.offset = 0
+        unsafe h.pointee.other_offset = 0
+        unsafe h.pointee.base = 0
     }
 
     /// Bytes in flight: never more than the kernel would take, so that taking back is one non-blocking send.
     private static func limit(_ fd: Int32, _ ring: UInt64) -> UInt64 {
         var v: Int32 = 0
         var n: UInt32 = 4
-        guard slc_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &v, &n) == 0, v > 0 else { return ring }
+        guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &v, &n) == 0, v > 0 else { return ring }
         return min(ring, max(4096, UInt64(v)))
     }
 
@@ -88,106 +88,111 @@ enum Lane {
     /// Under the rx lock: tells the sender that it may use the ring, once our place in the kernel stream is known and no
     /// call of this side can sleep without a bell.
     @inline(never) static func openReceive(_ e: Endpoint, _ fd: Int32) {
-        guard let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE | SL_HALF_SHUT) == 0,
-            e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP) == 0
+        guard let d = unsafe e.rxDirection, unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE | SL_HALF_SHUT) == 0,
+            unsafe e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP) == 0
         else { return }
-        let control = slc_relaxed_u32(&d.pointee.rx_control)
-        if e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 {
-            guard control == UInt32(SL_RX_CLOSED), slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0,
-                let c = KernelCounts.take(fd, connecting: e.pointee.role == 0)
+        let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+        if unsafe e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 {
+            guard control == UInt32(SL_RX_CLOSED), unsafe slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0,
+                let c = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0)
             else { return }
-            e.rx.pointee.kernel_bytes = c.read
-            e.rx.pointee.flags |= UInt32(SL_HALF_COUNTED)
+            unsafe e.rx.pointee.kernel_bytes = c.read
+            unsafe e.rx.pointee.flags |= UInt32(SL_HALF_COUNTED)
         }
         if control == UInt32(SL_RX_CLOSED) || control == UInt32(SL_RX_SETTLED) {
-            _ = slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN))
+            _ = unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN))
         }
     }
 
     /// Under the tx lock, in the kernel phase: goes over to the ring when the receiver allows it.
     @inline(never) static func enterRing(_ e: Endpoint, _ fd: Int32) -> Bool {
-        guard let d = e.txDirection, slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_OPEN),
-            slc_acquire_u32(&d.pointee.phase_reached) == e.tx.pointee.phase,
-            e.tx.pointee.flags & UInt32(SL_HALF_SHUT | SL_HALF_TAKE_BACK) == 0,
-            e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP | SL_EP_RESET) == 0, !process.sealed
+        guard let d = unsafe e.txDirection, unsafe slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_OPEN),
+            unsafe slc_acquire_u32(&d.pointee.phase_reached) == e.tx.pointee.phase,
+            unsafe e.tx.pointee.flags & UInt32(SL_HALF_SHUT | SL_HALF_TAKE_BACK) == 0,
+            unsafe e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP | SL_EP_RESET) == 0, unsafe !process.sealed
         else { return false }
-        if e.tx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 {
-            guard slc_relaxed_u32(&e.tx.pointee.plain_calls) == 0, let c = KernelCounts.take(fd, connecting: e.pointee.role == 0)
+        if unsafe e.tx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 {
+            guard unsafe slc_relaxed_u32(&e.tx.pointee.plain_calls) == 0,
+                let c = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0)
             else { return false }
-            e.tx.pointee.kernel_bytes = c.sent
-            e.tx.pointee.flags |= UInt32(SL_HALF_COUNTED)
+            unsafe e.tx.pointee.kernel_bytes = c.sent
+            unsafe e.tx.pointee.flags |= UInt32(SL_HALF_COUNTED)
         }
-        slc_set_u64(&d.pointee.kernel_count, e.tx.pointee.kernel_bytes)
-        slc_set_u32(&d.pointee.sender_cpu, slc_cpu() &+ 1)
-        slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1)
-        e.tx.pointee.phase &+= 1
-        slc_release_u32(&d.pointee.phase, e.tx.pointee.phase)
+        unsafe slc_set_u64(&d.pointee.kernel_count, e.tx.pointee.kernel_bytes)
+        unsafe slc_set_u32(&d.pointee.sender_cpu, slc_cpu() &+ 1)
+        unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1)
+        unsafe e.tx.pointee.phase &+= 1
+        unsafe slc_release_u32(&d.pointee.phase, e.tx.pointee.phase)
         return true
     }
 
     /// Under the tx lock, in the ring phase: claims what the receiver has not read, publishes E, and sends it by the kernel,
     /// where all that follows goes too. So nothing stays behind in the ring whatever becomes of the receiver.
     static func leaveRing(_ e: Endpoint, _ fd: Int32) {
-        guard let w = e.writer, e.tx.pointee.phase & 1 == 1 else { return }
-        let end = w.claim() ?? e.tx.pointee.offset
+        guard let w = unsafe e.writer, unsafe e.tx.pointee.phase & 1 == 1 else { return }
+        let end = unsafe w.claim() ?? e.tx.pointee.offset
         // In this order: a receiver says that it is taking and then looks for the claim.
-        let control = slc_acquire_u32(&w.direction.pointee.rx_control)
-        if control == UInt32(SL_RX_TAKING) { TakeBack.awaitReceiver(w.direction) }
-        slc_set_u64(&w.direction.pointee.ring_end, end)
-        e.tx.pointee.other_offset = end
-        if control == UInt32(SL_RX_TAKING) || control == UInt32(SL_RX_GONE) && slc_relaxed_u32(&w.direction.pointee.closed) == 0 {
-            TakeBack.countReceivers(e, fd, w.direction)
+        let control = unsafe slc_acquire_u32(&w.direction.pointee.rx_control)
+        if control == UInt32(SL_RX_TAKING) { unsafe TakeBack.awaitReceiver(w.direction) }
+        unsafe slc_set_u64(&w.direction.pointee.ring_end, end)
+        unsafe e.tx.pointee.other_offset = end
+        if unsafe control == UInt32(SL_RX_TAKING)
+            || control == UInt32(SL_RX_GONE) && slc_relaxed_u32(&w.direction.pointee.closed) == 0
+        {
+            unsafe TakeBack.countReceivers(e, fd, w.direction)
         }
-        if e.tx.pointee.other_offset != e.tx.pointee.offset { e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
-        e.pointee.counters.tx_ring_bytes &-= e.tx.pointee.offset &- end
-        e.tx.pointee.phase &+= 1
-        slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
-        e.pointee.counters.lane_handbacks &+= 1
-        _ = flush(e, fd)
+        if unsafe e.tx.pointee.other_offset != e.tx.pointee.offset { unsafe e.tx.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+        unsafe e.pointee.counters.tx_ring_bytes &-= e.tx.pointee.offset &- end
+        unsafe e.tx.pointee.phase &+= 1
+        unsafe slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
+        unsafe e.pointee.counters.lane_handbacks &+= 1
+        _ = unsafe flush(e, fd)
     }
 
     /// Under the tx lock, in the ring phase: the receiver wants the lane closed or has left it.
     @inline(never) static func settle(_ e: Endpoint, _ fd: Int32) {
-        guard let d = e.txDirection, e.tx.pointee.phase & 1 == 1 else { return }
-        let control = slc_acquire_u32(&d.pointee.rx_control)
+        guard let d = unsafe e.txDirection, unsafe e.tx.pointee.phase & 1 == 1 else { return }
+        let control = unsafe slc_acquire_u32(&d.pointee.rx_control)
         if control == UInt32(SL_RX_OPEN) { return }
-        if control == UInt32(SL_RX_WANT) { _ = slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SETTLED)) }
-        leaveRing(e, fd)
+        if control == UInt32(SL_RX_WANT) { _ = unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SETTLED)) }
+        unsafe leaveRing(e, fd)
     }
 
     /// Under the tx lock: sends what was taken back. True when nothing is left.
     @inline(never) static func flush(_ e: Endpoint, _ fd: Int32) -> Bool {
-        guard e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0, let w = e.writer else { return true }
-        while e.tx.pointee.other_offset != e.tx.pointee.offset {
-            let position = Int((e.tx.pointee.other_offset &- e.tx.pointee.base) & (w.bytes &- 1))
-            let n = min(Int(e.tx.pointee.offset &- e.tx.pointee.other_offset), Int(w.bytes) &- position)
-            let r = slc_sendto(fd, w.memory + position, n, Int32(MSG_DONTWAIT_FLAG | MSG_NOSIGNAL_FLAG))
+        guard unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0, let w = unsafe e.writer else { return true }
+        while unsafe e.tx.pointee.other_offset != e.tx.pointee.offset {
+            let position = unsafe Int((e.tx.pointee.other_offset &- e.tx.pointee.base) & (w.bytes &- 1))
+            let n = unsafe min(Int(e.tx.pointee.offset &- e.tx.pointee.other_offset), Int(w.bytes) &- position)
+            let r = unsafe slc_sendto(fd, w.memory + position, n, Int32(MSG_DONTWAIT_FLAG | MSG_NOSIGNAL_FLAG))
             if r == -Int(EAGAIN) { return false }
             if r <= 0 {
                 // The program's own call shall see it.
-                if r < 0 && r != -Int(EPIPE) { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
+                if r < 0 && r != -Int(EPIPE) { unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r)) }
                 break
             }
-            e.tx.pointee.other_offset = e.tx.pointee.other_offset &+ UInt64(r)
-            e.tx.pointee.kernel_bytes = e.tx.pointee.kernel_bytes &+ UInt64(r)
+            unsafe e.tx.pointee.other_offset = unsafe e.tx.pointee.other_offset &+ UInt64(r)
+            unsafe e.tx.pointee.kernel_bytes = unsafe e.tx.pointee.kernel_bytes &+ UInt64(r)
         }
-        e.tx.pointee.other_offset = e.tx.pointee.offset
-        e.tx.pointee.flags &= ~UInt32(SL_HALF_TAKE_BACK)
+        unsafe e.tx.pointee.other_offset = unsafe e.tx.pointee.offset
+        unsafe e.tx.pointee.flags &= ~UInt32(SL_HALF_TAKE_BACK)
         return true
     }
 
     /// Handed back for good in this direction: the kernel's own call serves it.
     @inline(__always) static func receivesByKernel(_ e: Endpoint) -> Bool {
-        guard e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, e.rx.pointee.phase & 1 == 0, let d = e.rxDirection else {
+        guard unsafe e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0, unsafe e.rx.pointee.phase & 1 == 0,
+            let d = unsafe e.rxDirection
+        else {
             return false
         }
-        let control = slc_relaxed_u32(&d.pointee.rx_control)
-        return e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0 && control != UInt32(SL_RX_OPEN)
+        let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+        return unsafe e.pointee.error == 0 && e.pointee.flags & UInt32(SL_EP_RESET) == 0 && control != UInt32(SL_RX_OPEN)
             && (slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0)
     }
 
     @inline(__always) static func sendsByKernel(_ e: Endpoint) -> Bool {
-        e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && e.tx.pointee.phase & 1 == 0
+        unsafe e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && e.tx.pointee.phase & 1 == 0
             && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0 && e.pointee.error == 0
             && e.pointee.flags & UInt32(SL_EP_RESET) == 0
     }
@@ -196,29 +201,33 @@ enum Lane {
 
     /// Wakes the peer's waiters in `mask`. Under the lock of the half that changed, so that the lane cannot go meanwhile.
     @inline(never) static func notify(_ e: Endpoint, _ mask: UInt64, _ direction: Direction?) {
-        guard let region = e.region, let pair = e.local.pointee.pair else { return }
-        let bit: UInt64 = 1 << UInt64(e.pointee.slot & 63)
+        guard let region = unsafe e.region, let pair = unsafe e.local.pointee.pair else { return }
+        let bit: UInt64 = unsafe 1 << UInt64(e.pointee.slot & 63)
         var rest = mask
         while rest != 0 {
             let i = rest.trailingZeroBitCount
             rest &= rest &- 1
-            let w = sl_region_waiter(region, 1 - Int(e.pointee.side), i)!
-            if slc_relaxed_u64(&w.pointee.ready) & bit == 0 { _ = slc_or_u64(&w.pointee.ready, bit) } else { slc_fence() }
-            if let word = Sleeper.asleep(w) {
-                if let d = direction { slc_set_u64(&d.pointee.rung_at, slc_tsc()) }
-                pair.ring(i)
-                Sleeper.markRung(w, word)
-                e.pointee.counters.wakes_sent &+= 1
+            let w = unsafe sl_region_waiter(region, 1 - Int(e.pointee.side), i)!
+            if unsafe slc_relaxed_u64(&w.pointee.ready) & bit == 0 {
+                _ = unsafe slc_or_u64(&w.pointee.ready, bit)
+            } else {
+                slc_fence()
+            }
+            if let word = unsafe Sleeper.asleep(w) {
+                if let d = unsafe direction { unsafe slc_set_u64(&d.pointee.rung_at, slc_tsc()) }
+                unsafe pair.ring(i)
+                unsafe Sleeper.markRung(w, word)
+                unsafe e.pointee.counters.wakes_sent &+= 1
             }
         }
     }
 
     /// Everyone of the peer who waits on this slot for anything.
     static func notifyAll(_ e: Endpoint) {
-        guard let tx = e.txDirection, let rx = e.rxDirection else { return }
+        guard let tx = unsafe e.txDirection, let rx = unsafe e.rxDirection else { return }
         slc_fence()
-        let mask = slc_relaxed_u64(&tx.pointee.data_waiters) | slc_relaxed_u64(&rx.pointee.space_waiters)
-        if mask != 0 { notify(e, mask, nil) }
+        let mask = unsafe slc_relaxed_u64(&tx.pointee.data_waiters) | slc_relaxed_u64(&rx.pointee.space_waiters)
+        if mask != 0 { unsafe notify(e, mask, nil) }
     }
 
     // MARK: leaving for good
@@ -227,50 +236,50 @@ enum Lane {
     /// taken back; what we have not read is taken back by the peer, at its next call. With `foreign` a program that is not ours
     /// will read on: the ring is left at once, and the call waits a bounded time for the peer.
     static func handBack(_ e: Endpoint, _ fd: Int32, _ reason: Reason, foreign: Bool) {
-        e.pointee.flags |= UInt32(foreign ? SL_EP_FOREIGN | SL_EP_GIVEN_UP : SL_EP_GIVEN_UP)
-        e.pointee.reason = reason.number
-        guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
-        let txLock = RobustLock(&e.tx.pointee.lock)
-        if txLock.acquire() { mendSend(e, fd) }
-        leaveRing(e, fd)
-        notifyAll(e)
+        unsafe e.pointee.flags |= UInt32(foreign ? SL_EP_FOREIGN | SL_EP_GIVEN_UP : SL_EP_GIVEN_UP)
+        unsafe e.pointee.reason = reason.number
+        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
+        let txLock = unsafe RobustLock(&e.tx.pointee.lock)
+        if txLock.acquire() { unsafe mendSend(e, fd) }
+        unsafe leaveRing(e, fd)
+        unsafe notifyAll(e)
         txLock.release()
-        let rxLock = RobustLock(&e.rx.pointee.lock)
-        if rxLock.acquire() { mendReceive(e, fd) }
+        let rxLock = unsafe RobustLock(&e.rx.pointee.lock)
+        if rxLock.acquire() { unsafe mendReceive(e, fd) }
         var mustWait = false
-        if let d = e.rxDirection, e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
+        if let d = unsafe e.rxDirection, unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
             if foreign {
-                mustWait = leaveReceive(e, d)
+                mustWait = unsafe leaveReceive(e, d)
             } else {
-                _ = slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WANT))
+                _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WANT))
             }
-            notifyAll(e)
+            unsafe notifyAll(e)
         }
         rxLock.release()
-        setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
+        unsafe setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
         count(StackCounter.lanesHandedBack)
-        if mustWait { TakeBack.await(e) }
+        if mustWait { unsafe TakeBack.await(e) }
     }
 
     /// Under the rx lock. True when the peer has bytes to take back.
     private static func leaveReceive(_ e: Endpoint, _ d: Direction) -> Bool {
-        _ = slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
-        e.rx.pointee.flags |= UInt32(SL_HALF_GONE)
-        return slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_acquire_u64(&d.pointee.producer) != e.rx.pointee.offset
+        _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
+        unsafe e.rx.pointee.flags |= UInt32(SL_HALF_GONE)
+        return unsafe slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_acquire_u64(&d.pointee.producer) != e.rx.pointee.offset
     }
 
     /// What a waker or the peer's state may ask of this end besides bytes. Cheap when there is nothing.
     static func service(_ e: Endpoint, _ fd: Int32) {
-        guard let d = e.txDirection else { return }
-        let control = slc_relaxed_u32(&d.pointee.rx_control)
-        let asked = e.tx.pointee.phase & 1 == 1 && control != UInt32(SL_RX_OPEN)
-        guard asked || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
-        let lock = RobustLock(&e.tx.pointee.lock)
-        if lock.acquire() { mendSend(e, fd) }
-        if e.txDirection != nil {
-            settle(e, fd)
-            _ = flush(e, fd)
-            notifyAll(e)
+        guard let d = unsafe e.txDirection else { return }
+        let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+        let asked = unsafe e.tx.pointee.phase & 1 == 1 && control != UInt32(SL_RX_OPEN)
+        guard unsafe asked || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
+        let lock = unsafe RobustLock(&e.tx.pointee.lock)
+        if lock.acquire() { unsafe mendSend(e, fd) }
+        if unsafe e.txDirection != nil {
+            unsafe settle(e, fd)
+            _ = unsafe flush(e, fd)
+            unsafe notifyAll(e)
         }
         lock.release()
     }

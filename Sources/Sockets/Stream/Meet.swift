@@ -9,41 +9,43 @@ import Stacks
 enum Meet {
     /// Called by every data call on a socket without a lane. Cheap for sockets that have given up.
     @inline(__always) static func consider(_ e: Endpoint, _ fd: Int32) {
-        if e.pointee.flags & UInt32(SL_EP_GIVEN_UP | SL_EP_FOREIGN) != 0 { return }
-        if e.pointee.lane == UInt32(SL_LANE_KERNEL) {
-            let messages = e.pointee.messages_in &+ e.pointee.messages_out
-            if process.settings.laneAt != 0 {
+        if unsafe e.pointee.flags & UInt32(SL_EP_GIVEN_UP | SL_EP_FOREIGN) != 0 { return }
+        if unsafe e.pointee.lane == UInt32(SL_LANE_KERNEL) {
+            let messages = unsafe e.pointee.messages_in &+ e.pointee.messages_out
+            if unsafe process.settings.laneAt != 0 {
                 // Known to the tools, too, before it is old enough for a lane.
-                if messages == 4 && e.pointee.cookie == 0 { _ = Identity.learn(e, fd) }
-                guard messages >= e.pointee.next_attempt, isAlive(e, messages) else { return }
+                if unsafe messages == 4 && e.pointee.cookie == 0 { _ = unsafe Identity.learn(e, fd) }
+                guard unsafe messages >= e.pointee.next_attempt, unsafe isAlive(e, messages) else { return }
             }
         }
-        advance(e, fd)
+        unsafe advance(e, fd)
     }
 
     /// Some messages in both directions, or some hundred KB in one: it will live.
     private static func isAlive(_ e: Endpoint, _ messages: UInt32) -> Bool {
-        let quarter = UInt32(truncatingIfNeeded: process.settings.laneAt) / 4
-        if Int64(messages) >= process.settings.laneAt && e.pointee.messages_in >= quarter && e.pointee.messages_out >= quarter {
+        let quarter = unsafe UInt32(truncatingIfNeeded: process.settings.laneAt) / 4
+        if unsafe Int64(messages) >= process.settings.laneAt && e.pointee.messages_in >= quarter
+            && e.pointee.messages_out >= quarter
+        {
             return true
         }
-        return e.pointee.bytes_in &+ e.pointee.bytes_out >= 256 << 10
+        return unsafe e.pointee.bytes_in &+ e.pointee.bytes_out >= 256 << 10
     }
 
     @inline(never) static func advance(_ e: Endpoint, _ fd: Int32) {
-        let local = e.local
-        guard slc_cas_u32(&local.pointee.meetingBusy, 0, 1) else { return }
-        if e.pointee.lane == UInt32(SL_LANE_KERNEL) {
-            if !prepare(e, fd) {
-                slc_release_u32(&local.pointee.meetingBusy, 0)
+        let local = unsafe e.local
+        guard unsafe slc_cas_u32(&local.pointee.meetingBusy, 0, 1) else { return }
+        if unsafe e.pointee.lane == UInt32(SL_LANE_KERNEL) {
+            if unsafe !prepare(e, fd) {
+                unsafe slc_release_u32(&local.pointee.meetingBusy, 0)
                 return
             }
             count(StackCounter.meetingsStarted)
             sweep()
-            slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_MEETING))
+            unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_MEETING))
         }
-        if e.pointee.lane == UInt32(SL_LANE_MEETING) { work(e, fd) }
-        slc_release_u32(&local.pointee.meetingBusy, 0)
+        if unsafe e.pointee.lane == UInt32(SL_LANE_MEETING) { unsafe work(e, fd) }
+        unsafe slc_release_u32(&local.pointee.meetingBusy, 0)
     }
 
     /// What processes that have ended leave in ours goes with later meetings, as many as come.
@@ -51,111 +53,115 @@ enum Meet {
         var turns = 2
         while turns > 0 {
             turns -= 1
-            process.lock.acquire()
-            let pair = Pair.takeUnused()
-            process.lock.release()
-            guard let pair else { return }
-            let isQuiet = EpollSet.forget(pair)
-            process.lock.acquire()
+            unsafe process.lock.acquire()
+            let pair = unsafe Pair.takeUnused()
+            unsafe process.lock.release()
+            guard let pair = unsafe pair else { return }
+            let isQuiet = unsafe EpollSet.forget(pair)
+            unsafe process.lock.acquire()
             if isQuiet {
-                if pair.pointee.ownNonce != process.nonce { pair.giveBackNumbers(where: Waiter.isOurs) }
-                Pair.dispose(pair)
+                if unsafe pair.pointee.ownNonce != process.nonce { unsafe pair.giveBackNumbers(where: Waiter.isOurs) }
+                unsafe Pair.dispose(pair)
             } else {
-                Pair.postpone(pair)
+                unsafe Pair.postpone(pair)
             }
-            process.lock.release()
+            unsafe process.lock.release()
         }
     }
 
     private static func work(_ e: Endpoint, _ fd: Int32) {
         // Lane at the first byte: the call waits for its peer, a bounded time.
-        let patience: UInt64 = process.settings.laneAt == 0 && e.local.pointee.meeting.waits < 3 ? 30_000_000 : 0
-        e.local.pointee.meeting.waits &+= 1
+        let patience: UInt64 = unsafe process.settings.laneAt == 0 && e.local.pointee.meeting.waits < 3 ? 30_000_000 : 0
+        unsafe e.local.pointee.meeting.waits &+= 1
         let began = patience == 0 ? 0 : slc_now_ns()
         while true {
-            switch Rendezvous.step(e, fd) {
+            switch unsafe Rendezvous.step(e, fd) {
             case .met(let pair, let region, let slot, let rings):
-                e.local.pointee.meeting.end()
+                unsafe e.local.pointee.meeting.end()
                 // No fork between the look at who holds the socket and the addresses that a child would not have mapped.
-                process.lock.acquire()
-                let isSole = e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors)
-                if isSole { Lane.map(e, fd, pair, region, slot, rings) }
-                process.lock.release()
+                unsafe process.lock.acquire()
+                let isSole = unsafe e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors)
+                if isSole { unsafe Lane.map(e, fd, pair, region, slot, rings) }
+                unsafe process.lock.release()
                 guard isSole else {
-                    Lane.leave(pair, region, slot, rings)
-                    e.local.pointee.pair = nil
-                    failed(e, .sharedByFork)
+                    unsafe Lane.leave(pair, region, slot, rings)
+                    unsafe e.local.pointee.pair = nil
+                    unsafe failed(e, .sharedByFork)
                     return
                 }
-                Lane.attached(e, fd)
-                openBoth(e, fd)
+                unsafe Lane.attached(e, fd)
+                unsafe openBoth(e, fd)
                 return
             case .failed(let reason):
-                failed(e, reason)
+                unsafe failed(e, reason)
                 return
             case .goOn:
                 guard patience != 0, slc_now_ns() &- began < patience else { return }
                 var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
-                _ = slc_ppoll(nil, 0, &pause, nil)
+                _ = unsafe slc_ppoll(nil, 0, &pause, nil)
             }
         }
     }
 
     /// The receiving half may open at once when nobody sleeps in a plain call.
     private static func openBoth(_ e: Endpoint, _ fd: Int32) {
-        let lock = RobustLock(&e.rx.pointee.lock)
+        let lock = unsafe RobustLock(&e.rx.pointee.lock)
         lock.acquire()
-        Lane.openReceive(e, fd)
+        unsafe Lane.openReceive(e, fd)
         lock.release()
-        guard process.settings.laneAt == 0 else { return }
+        guard unsafe process.settings.laneAt == 0 else { return }
         let end = slc_now_ns() &+ 30_000_000
-        while let d = e.txDirection, slc_relaxed_u32(&d.pointee.rx_control) == UInt32(SL_RX_CLOSED), slc_now_ns() < end {
+        while let d = unsafe e.txDirection, unsafe slc_relaxed_u32(&d.pointee.rx_control) == UInt32(SL_RX_CLOSED),
+            slc_now_ns() < end
+        {
             var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
-            _ = slc_ppoll(nil, 0, &pause, nil)
+            _ = unsafe slc_ppoll(nil, 0, &pause, nil)
         }
     }
 
     private static func failed(_ e: Endpoint, _ reason: Reason) {
         count(StackCounter.meetingsFailed)
-        process.lock.acquire()
-        Rendezvous.withdraw(e)
-        process.lock.release()
-        let tries = e.local.pointee.tries
-        e.local.pointee.tries = tries &+ 1
+        unsafe process.lock.acquire()
+        unsafe Rendezvous.withdraw(e)
+        unsafe process.lock.release()
+        let tries = unsafe e.local.pointee.tries
+        unsafe e.local.pointee.tries = tries &+ 1
         if reason == .plainPeer && tries < 3 || reason == .resources && tries < 3 {
             // The other end may come under way later than we: look again after four times as many messages.
-            e.pointee.next_attempt = (e.pointee.messages_in &+ e.pointee.messages_out) &* 4 &+ 16
-            e.local.pointee.meeting = Meeting()
+            unsafe e.pointee.next_attempt = unsafe (e.pointee.messages_in &+ e.pointee.messages_out) &* 4 &+ 16
+            unsafe e.local.pointee.meeting = Meeting()
         } else {
-            e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
+            unsafe e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
         }
-        e.pointee.reason = reason.number
-        slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
+        unsafe e.pointee.reason = reason.number
+        unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
     }
 
     private static func refuse(_ e: Endpoint, _ reason: Reason) -> Bool {
-        e.pointee.reason = reason.number
-        e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
+        unsafe e.pointee.reason = reason.number
+        unsafe e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
         return false
     }
 
     /// Learns what the connection is. False: not now, or never (then with a reason).
     private static func prepare(_ e: Endpoint, _ fd: Int32) -> Bool {
-        let s = process.settings
-        if process.sealed { return refuse(e, .sealedOff) }
-        if !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return refuse(e, .setting) }
-        if e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors) {
-            e.pointee.reason = Reason.sharedByFork.number
-            e.pointee.next_attempt = (e.pointee.messages_in &+ e.pointee.messages_out) &+ 16
+        let s = unsafe process.settings
+        if unsafe process.sealed { return unsafe refuse(e, .sealedOff) }
+        // Whether rules exist cannot be read without privilege: who wants them obeyed gets the kernel lane.
+        if s.withFilters == 2 { return unsafe refuse(e, .packetFilter) }
+        if unsafe !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return unsafe refuse(e, .setting) }
+        if unsafe e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors) {
+            unsafe e.pointee.reason = Reason.sharedByFork.number
+            unsafe e.pointee.next_attempt = unsafe (e.pointee.messages_in &+ e.pointee.messages_out) &+ 16
             return false
         }
-        guard Identity.learn(e, fd) else { return false }
+        guard unsafe Identity.learn(e, fd) else { return false }
         let loopback =
-            e.pointee.local.ip == e.pointee.remote.ip
+            unsafe e.pointee.local.ip == e.pointee.remote.ip
             || Identity.isLoopback(e.pointee.local) && Identity.isLoopback(e.pointee.remote)
         if !loopback {
-            guard let here = farEndIsHere(e) else { return refuse(e, .noProof) }
-            if !here { return refuse(e, .remotePeer) }
+            guard let here = unsafe farEndIsHere(e) else { return unsafe refuse(e, .noProof) }
+            if !here { return unsafe refuse(e, .remotePeer) }
         }
         return true
     }
@@ -166,24 +172,26 @@ enum Identity {
     /// Addresses and cookies; false while it is not connected.
     static func learn(_ e: Endpoint, _ fd: Int32) -> Bool {
         var a = slc_address()
-        guard slc_socket_address(fd, 1, &a) == 0 else { return false }
-        e.pointee.remote = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
-        guard slc_socket_address(fd, 0, &a) == 0 else { return false }
-        e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        guard unsafe slc_socket_address(fd, 1, &a) == 0 else { return false }
+        unsafe e.pointee.remote = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        guard unsafe slc_socket_address(fd, 0, &a) == 0 else { return false }
+        unsafe e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
         var n: UInt32 = 8
-        if e.pointee.netns_cookie == 0 { _ = slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &e.pointee.netns_cookie, &n) }
+        if unsafe e.pointee.netns_cookie == 0 {
+            _ = unsafe slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &e.pointee.netns_cookie, &n)
+        }
         n = 8
-        if e.pointee.cookie == 0 { _ = slc_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &e.pointee.cookie, &n) }
-        e.pointee.state = UInt32(SL_ENDPOINT_CONNECTED)
+        if unsafe e.pointee.cookie == 0 { _ = unsafe slc_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &e.pointee.cookie, &n) }
+        unsafe e.pointee.state = UInt32(SL_ENDPOINT_CONNECTED)
         return true
     }
 
     static func learnLocal(_ e: Endpoint, _ fd: Int32) {
         var a = slc_address()
-        guard slc_socket_address(fd, 0, &a) == 0 else { return }
-        e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
+        guard unsafe slc_socket_address(fd, 0, &a) == 0 else { return }
+        unsafe e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
         var n: UInt32 = 8
-        if e.pointee.cookie == 0 { _ = slc_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &e.pointee.cookie, &n) }
+        if unsafe e.pointee.cookie == 0 { _ = unsafe slc_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &e.pointee.cookie, &n) }
     }
 
     static func isLoopback(_ a: sl_address) -> Bool {
@@ -203,5 +211,5 @@ func == (
 ) -> Bool {
     var x = a
     var y = b
-    return memcmp(&x, &y, 16) == 0
+    return unsafe memcmp(&x, &y, 16) == 0
 }

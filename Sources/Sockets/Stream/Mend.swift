@@ -9,59 +9,59 @@ import Stacks
 extension Lane {
     /// Under the tx lock.
     @inline(never) static func mendSend(_ e: Endpoint, _ fd: Int32) {
-        guard let w = e.writer else { return }
-        let d = w.direction
-        let half = w.half
+        guard let w = unsafe e.writer else { return }
+        let d = unsafe w.direction
+        let half = unsafe w.half
         // Bytes that were copied before the offset was written down count as sent.
-        slc_set_u64(&d.pointee.base, half.pointee.base)
-        slc_release_u64(&d.pointee.producer, half.pointee.offset)
-        let isPublished = slc_relaxed_u32(&d.pointee.phase) == half.pointee.phase
-        if half.pointee.phase & 1 == 1 {
-            slc_set_u64(&d.pointee.kernel_count, half.pointee.kernel_bytes)
-            slc_release_u32(&d.pointee.phase, half.pointee.phase)
-            if slc_acquire_u64(&d.pointee.consumer) & ringClaim != 0 { leaveRing(e, fd) }
+        unsafe slc_set_u64(&d.pointee.base, half.pointee.base)
+        unsafe slc_release_u64(&d.pointee.producer, half.pointee.offset)
+        let isPublished = unsafe slc_relaxed_u32(&d.pointee.phase) == half.pointee.phase
+        if unsafe half.pointee.phase & 1 == 1 {
+            unsafe slc_set_u64(&d.pointee.kernel_count, half.pointee.kernel_bytes)
+            unsafe slc_release_u32(&d.pointee.phase, half.pointee.phase)
+            if unsafe slc_acquire_u64(&d.pointee.consumer) & ringClaim != 0 { unsafe leaveRing(e, fd) }
         } else if !isPublished {
-            let end = slc_acquire_u64(&d.pointee.consumer) & ~ringClaim
-            slc_set_u64(&d.pointee.ring_end, end)
-            half.pointee.other_offset = end
-            if end != half.pointee.offset { half.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
-            slc_release_u32(&d.pointee.phase, half.pointee.phase)
-        } else if half.pointee.flags & UInt32(SL_HALF_COUNTED) != 0,
-            let c = KernelCounts.take(fd, connecting: e.pointee.role == 0, afterFin: true)
+            let end = unsafe slc_acquire_u64(&d.pointee.consumer) & ~ringClaim
+            unsafe slc_set_u64(&d.pointee.ring_end, end)
+            unsafe half.pointee.other_offset = end
+            if unsafe end != half.pointee.offset { unsafe half.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }
+            unsafe slc_release_u32(&d.pointee.phase, half.pointee.phase)
+        } else if unsafe half.pointee.flags & UInt32(SL_HALF_COUNTED) != 0,
+            let c = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0, afterFin: true)
         {
             // A kernel call that took effect: of what was taken back, or of the program's bytes.
-            let more = c.sent &- half.pointee.kernel_bytes
+            let more = unsafe c.sent &- half.pointee.kernel_bytes
             guard more < 1 << 48 else { return }
-            half.pointee.kernel_bytes = c.sent
-            if half.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 {
-                half.pointee.other_offset &+= min(more, half.pointee.offset &- half.pointee.other_offset)
+            unsafe half.pointee.kernel_bytes = c.sent
+            if unsafe half.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 {
+                unsafe half.pointee.other_offset &+= min(more, half.pointee.offset &- half.pointee.other_offset)
             }
         }
-        notifyAll(e)
+        unsafe notifyAll(e)
     }
 
     /// Under the rx lock.
     @inline(never) static func mendReceive(_ e: Endpoint, _ fd: Int32) {
-        guard let r = e.reader else { return }
-        let d = r.direction
-        let half = r.half
-        let consumer = slc_acquire_u64(&d.pointee.consumer)
-        let producer = slc_acquire_u64(&d.pointee.producer)
-        let mayEnd = half.pointee.phase & 1 == 1 && slc_acquire_u32(&d.pointee.phase) != half.pointee.phase
+        guard let r = unsafe e.reader else { return }
+        let d = unsafe r.direction
+        let half = unsafe r.half
+        let consumer = unsafe slc_acquire_u64(&d.pointee.consumer)
+        let producer = unsafe slc_acquire_u64(&d.pointee.producer)
+        let mayEnd = unsafe half.pointee.phase & 1 == 1 && slc_acquire_u32(&d.pointee.phase) != half.pointee.phase
         if consumer & ringClaim == 0 && mayEnd && consumer == producer {
             // It had jumped over what was taken back.
-            half.pointee.offset = consumer
-            half.pointee.phase &+= 1
+            unsafe half.pointee.offset = consumer
+            unsafe half.pointee.phase &+= 1
         } else if producer &- (consumer & ~ringClaim) <= r.bytes {
-            half.pointee.offset = consumer & ~ringClaim
+            unsafe half.pointee.offset = consumer & ~ringClaim
         }
-        slc_release_u32(&d.pointee.phase_reached, half.pointee.phase)
-        if half.pointee.flags & UInt32(SL_HALF_COUNTED) != 0,
-            let c = KernelCounts.take(fd, connecting: e.pointee.role == 0, afterFin: true),
-            c.read &- half.pointee.kernel_bytes < 1 << 48
+        unsafe slc_release_u32(&d.pointee.phase_reached, half.pointee.phase)
+        if unsafe half.pointee.flags & UInt32(SL_HALF_COUNTED) != 0,
+            let c = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0, afterFin: true),
+            unsafe c.read &- half.pointee.kernel_bytes < 1 << 48
         {
-            half.pointee.kernel_bytes = c.read
+            unsafe half.pointee.kernel_bytes = c.read
         }
-        notifyAll(e)
+        unsafe notifyAll(e)
     }
 }

@@ -26,18 +26,18 @@ extension Lane {
     /// One look at both sources, in order, without blocking. Bytes, 0 at the end of the stream, -EAGAIN, or another
     /// -errno; `useKernel` when there is no lane. Takes the rx lock. `peeked`: bytes that this call has already shown by MSG_PEEK.
     static func receiveNow(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
-        let lock = RobustLock(&e.rx.pointee.lock)
-        if lock.acquire() { mendReceive(e, fd) }
-        var r = receiveLocked(e, fd, &target, flags)
+        let lock = unsafe RobustLock(&e.rx.pointee.lock)
+        if lock.acquire() { unsafe mendReceive(e, fd) }
+        var r = unsafe receiveLocked(e, fd, &target, flags)
         // What lies on both sides of a switch comes in one call.
-        if r > 0 && target.left > 0 && !flags.peek && isAtSwitch(e) {
+        if unsafe r > 0 && target.left > 0 && !flags.peek && isAtSwitch(e) {
             var more = r
-            while more > 0 && target.left > 0 && isAtSwitch(e) {
-                more = receiveLocked(e, fd, &target, flags)
+            while unsafe more > 0 && target.left > 0 && isAtSwitch(e) {
+                more = unsafe receiveLocked(e, fd, &target, flags)
                 if more > 0 { r = r &+ more }
             }
             if more < 0 && more != -Int(EAGAIN) && more != useKernel {
-                slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- more))
+                unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- more))
             }
         }
         lock.release()
@@ -45,78 +45,78 @@ extension Lane {
     }
 
     @inline(__always) private static func isAtSwitch(_ e: Endpoint) -> Bool {
-        guard let d = e.rxDirection else { return false }
-        return slc_acquire_u32(&d.pointee.phase) != e.rx.pointee.phase
+        guard let d = unsafe e.rxDirection else { return false }
+        return unsafe slc_acquire_u32(&d.pointee.phase) != e.rx.pointee.phase
             || e.rx.pointee.phase & 1 == 1 && slc_relaxed_u64(&d.pointee.producer) != e.rx.pointee.offset
     }
 
     private static func receiveLocked(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
-        guard let reader = e.reader else { return useKernel }
-        if e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return kernelReceive(e, fd, &target, flags, Int.max) }
+        guard let reader = unsafe e.reader else { return useKernel }
+        if unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return unsafe kernelReceive(e, fd, &target, flags, Int.max) }
         var turns = 0
         while turns < 64 {
             turns &+= 1
-            if e.rx.pointee.phase & 1 == 1 {
-                guard let n = reader.available() else { return damaged(e, fd) }
+            if unsafe e.rx.pointee.phase & 1 == 1 {
+                guard let n = reader.available() else { return unsafe damaged(e, fd) }
                 if n > 0 && !reader.isClaimed {
                     let before = target
-                    let r = take(e, reader, Int(truncatingIfNeeded: n), &target, flags)
-                    if r > 0 { return flags.peek ? peekOn(e, fd, reader, &target, flags, r) : r }
+                    let r = unsafe take(e, reader, Int(truncatingIfNeeded: n), &target, flags)
+                    if r > 0 { return unsafe flags.peek ? peekOn(e, fd, reader, &target, flags, r) : r }
                     if r == 0 { return 0 }
                     target = before
                 }
-                let phase = slc_acquire_u32(&reader.direction.pointee.phase)
-                if phase != e.rx.pointee.phase {
-                    guard slc_relaxed_u64(&reader.direction.pointee.ring_end) == e.rx.pointee.offset else {
+                let phase = unsafe slc_acquire_u32(&reader.direction.pointee.phase)
+                if unsafe phase != e.rx.pointee.phase {
+                    guard unsafe slc_relaxed_u64(&reader.direction.pointee.ring_end) == e.rx.pointee.offset else {
                         // E lies behind what we have read: more was published meanwhile, or the word is damaged.
-                        guard let again = reader.available(), again > 0 else { return damaged(e, fd) }
+                        guard let again = reader.available(), again > 0 else { return unsafe damaged(e, fd) }
                         continue
                     }
                     reader.jump()
-                    advance(e, reader.direction)
+                    unsafe advance(e, reader.direction)
                     continue
                 }
-                guard let r = emptyRing(e, fd, reader, &target, flags) else { continue }
+                guard let r = unsafe emptyRing(e, fd, reader, &target, flags) else { continue }
                 return r
             }
-            openReceive(e, fd)
-            if process.settings.chaos != 0 { chaosReceive(e) }
-            let phase = slc_acquire_u32(&reader.direction.pointee.phase)
-            guard phase != e.rx.pointee.phase else { return kernelReceive(e, fd, &target, flags, Int.max) }
-            let left = slc_relaxed_u64(&reader.direction.pointee.kernel_count) &- e.rx.pointee.kernel_bytes
-            guard left < 1 << 48, e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0 else { return damaged(e, fd) }
+            unsafe openReceive(e, fd)
+            if unsafe process.settings.chaos != 0 { unsafe chaosReceive(e) }
+            let phase = unsafe slc_acquire_u32(&reader.direction.pointee.phase)
+            guard unsafe phase != e.rx.pointee.phase else { return unsafe kernelReceive(e, fd, &target, flags, Int.max) }
+            let left = unsafe slc_relaxed_u64(&reader.direction.pointee.kernel_count) &- e.rx.pointee.kernel_bytes
+            guard left < 1 << 48, unsafe e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0 else { return unsafe damaged(e, fd) }
             if left == 0 {
-                advance(e, reader.direction)
+                unsafe advance(e, reader.direction)
                 continue
             }
-            let r = kernelReceive(e, fd, &target, flags, Int(left))
+            let r = unsafe kernelReceive(e, fd, &target, flags, Int(left))
             if flags.peek && r == Int(left) && target.left > 0, let n = reader.available(), n > 0 {
-                return r &+ take(e, reader, Int(truncatingIfNeeded: n), &target, flags)
+                return unsafe r &+ take(e, reader, Int(truncatingIfNeeded: n), &target, flags)
             }
             return r
         }
-        return damaged(e, fd)
+        return unsafe damaged(e, fd)
     }
 
     /// A peek that has shown all of the ring goes on into the kernel's bytes when the sender has gone back there.
     private static func peekOn(
         _ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags, _ shown: Int
     ) -> Int {
-        guard target.left > 0, slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase,
-            slc_relaxed_u64(&reader.direction.pointee.ring_end) == e.rx.pointee.offset &+ UInt64(shown)
+        guard target.left > 0, unsafe slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase,
+            unsafe slc_relaxed_u64(&reader.direction.pointee.ring_end) == e.rx.pointee.offset &+ UInt64(shown)
         else { return shown }
-        let r = kernelReceive(e, fd, &target, flags, Int.max)
+        let r = unsafe kernelReceive(e, fd, &target, flags, Int.max)
         return r > 0 ? shown &+ r : shown
     }
 
     /// On to the next phase, and says so to the sender.
     private static func advance(_ e: Endpoint, _ d: Direction) {
-        e.rx.pointee.phase &+= 1
-        slc_release_u32(&d.pointee.phase_reached, e.rx.pointee.phase)
+        unsafe e.rx.pointee.phase &+= 1
+        unsafe slc_release_u32(&d.pointee.phase_reached, e.rx.pointee.phase)
         // A sender that waits for us to catch up may sleep.
         slc_fence()
-        let mask = slc_relaxed_u64(&d.pointee.space_waiters)
-        if mask != 0 { notify(e, mask, nil) }
+        let mask = unsafe slc_relaxed_u64(&d.pointee.space_waiters)
+        if mask != 0 { unsafe notify(e, mask, nil) }
     }
 
     @inline(__always)
@@ -127,32 +127,32 @@ extension Lane {
         let result = n
         var skip: UInt64 = 0
         while n > 0 {
-            let (p, k) = target.next(n)
+            let (p, k) = unsafe target.next(n)
             guard k > 0 else { break }
-            if !flags.discard, let p { reader.read(p, k, skip: skip) }
+            if !flags.discard, let p = unsafe p { unsafe reader.read(p, k, skip: skip) }
             skip &+= UInt64(k)
             target.advance(k)
             n = n &- k
         }
-        if !flags.peek && result > 0 && !consumed(e, reader, result) { return -1 }
+        if unsafe !flags.peek && result > 0 && !consumed(e, reader, result) { return -1 }
         return result
     }
 
     @inline(__always)
     static func consumed(_ e: Endpoint, _ reader: RingReader, _ n: Int) -> Bool {
         guard reader.consume(UInt64(n)) else { return false }
-        e.pointee.counters.rx_packets &+= 1
-        e.pointee.counters.rx_ring_bytes &+= UInt64(n)
-        let mask = slc_relaxed_u64(&reader.direction.pointee.space_waiters)
-        if mask != 0 { spaceFreed(e, reader, mask) }
-        if process.settings.chaos != 0 { chaosReceive(e) }
+        unsafe e.pointee.counters.rx_packets &+= 1
+        unsafe e.pointee.counters.rx_ring_bytes &+= UInt64(n)
+        let mask = unsafe slc_relaxed_u64(&reader.direction.pointee.space_waiters)
+        if mask != 0 { unsafe spaceFreed(e, reader, mask) }
+        if unsafe process.settings.chaos != 0 { unsafe chaosReceive(e) }
         return true
     }
 
     /// A sender that waits for space is woken when a third of the ring is free.
     @inline(never) private static func spaceFreed(_ e: Endpoint, _ reader: RingReader, _ mask: UInt64) {
         guard let left = reader.available() else { return }
-        if left <= e.pointee.ring_bytes - e.pointee.ring_bytes / 3 { notify(e, mask, nil) }
+        if unsafe left <= e.pointee.ring_bytes - e.pointee.ring_bytes / 3 { unsafe notify(e, mask, nil) }
     }
 
     /// The ring is empty and not ended: has the kernel connection ended, or does somebody write to it who is not our peer?
@@ -162,40 +162,40 @@ extension Lane {
         _ e: Endpoint, _ fd: Int32, _ reader: RingReader, _ target: inout UserBytes, _ flags: ReceiveFlags
     ) -> Int? {
         let now = slc_tsc()
-        if now &- e.rx.pointee.kernel_look < 20 &* process.tickRate { return -Int(EAGAIN) }
-        e.rx.pointee.kernel_look = now
+        if unsafe now &- e.rx.pointee.kernel_look < 20 &* process.tickRate { return -Int(EAGAIN) }
+        unsafe e.rx.pointee.kernel_look = now
         var byte: UInt8 = 0
-        let r = slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
-        if r == -Int(EAGAIN) { return e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
+        let r = unsafe slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
+        if r == -Int(EAGAIN) { return unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
         // The look has taken the error from the socket.
-        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
+        if r < 0 { unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
         // What was published before the end is in the ring by now.
         if let n = reader.available(), n > 0 {
-            if reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase {
+            if unsafe reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase {
                 reader.unclaim()
             }
             return nil
         }
-        if slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
+        if unsafe slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
         if r == 0 {
-            e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
-            return survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
+            unsafe e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            return unsafe survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
         }
         if r < 0 {
-            e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
-            return -Int(takeError(e))
+            unsafe e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            return unsafe -Int(takeError(e))
         }
         if r > 0 {
             // Not from our peer's lane: somebody else writes to this connection. Deliver, and end the lane.
-            e.pointee.reason = Reason.foreignOrigin.number
-            e.pointee.flags |= UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP)
+            unsafe e.pointee.reason = Reason.foreignOrigin.number
+            unsafe e.pointee.flags |= UInt32(SL_EP_FOREIGN | SL_EP_GIVEN_UP)
         }
-        return kernelReceive(e, fd, &target, flags, Int.max)
+        return unsafe kernelReceive(e, fd, &target, flags, Int.max)
     }
 
     /// The error once, then the end of the stream.
     private static func resetResult(_ e: Endpoint) -> Int {
-        let error = takeError(e)
+        let error = unsafe takeError(e)
         return error != 0 ? -Int(error) : 0
     }
 
@@ -204,10 +204,10 @@ extension Lane {
         _ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int
     ) -> Int {
         let goal = min(most, target.left)
-        var r = kernelPiece(e, fd, &target, flags, goal)
+        var r = unsafe kernelPiece(e, fd, &target, flags, goal)
         // More parts than one real call was given.
         while r > 0 && !flags.peek && r < goal && target.isAtPart {
-            let n = kernelPiece(e, fd, &target, flags, goal - r)
+            let n = unsafe kernelPiece(e, fd, &target, flags, goal - r)
             if n <= 0 { break }
             r += n
         }
@@ -217,28 +217,28 @@ extension Lane {
     private static func kernelPiece(
         _ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int
     ) -> Int {
-        let r = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
-            let p = room.baseAddress.unsafelyUnwrapped
-            var m = msghdr()
-            m.msg_iov = p
-            m.msg_iovlen = Int(target.remaining(most: most, p, 64))
-            return slc_recvmsg(fd, &m, (flags.raw & ~0x100) | 0x40)
+        let r = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
+            let p = unsafe room.baseAddress.unsafelyUnwrapped
+            var m = unsafe msghdr()
+            unsafe m.msg_iov = unsafe p
+            unsafe m.msg_iovlen = unsafe Int(target.remaining(most: most, p, 64))
+            return unsafe slc_recvmsg(fd, &m, (flags.raw & ~0x100) | 0x40)
         }
         if r > 0 {
             target.skip(r)
             if !flags.peek {
-                e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(r)
-                e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
+                unsafe e.rx.pointee.kernel_bytes = unsafe e.rx.pointee.kernel_bytes &+ UInt64(r)
+                unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
             }
         } else if r < 0 && r != -Int(EAGAIN) && target.left > 0 {
-            guard let n = restOfTakeBack(e, &target, flags) else { return r }
-            slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r))
+            guard let n = unsafe restOfTakeBack(e, &target, flags) else { return r }
+            unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r))
             return n
         } else if r == 0 && target.left > 0 {
-            if let n = restOfTakeBack(e, &target, flags) { return n }
-            e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
-            _ = survivorIsReset(e)
-            let pending = takeError(e)
+            if let n = unsafe restOfTakeBack(e, &target, flags) { return n }
+            unsafe e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
+            _ = unsafe survivorIsReset(e)
+            let pending = unsafe takeError(e)
             if pending != 0 { return -Int(pending) }
         }
         return r
@@ -247,58 +247,60 @@ extension Lane {
     /// The stream has ended in the kernel before all that was taken back came: the sender was killed in between. The rest
     /// still lies in the ring. Nil: nothing is missing.
     private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
-        guard let reader = e.reader, e.rx.pointee.phase & 1 == 0, e.rx.pointee.phase > 0 else { return nil }
-        let d = reader.direction
-        if slc_acquire_u32(&d.pointee.ended) != 0 { return nil }
-        let end = slc_relaxed_u64(&d.pointee.ring_end)
-        let producer = slc_acquire_u64(&d.pointee.producer)
-        let came = e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)
+        guard let reader = unsafe e.reader, unsafe e.rx.pointee.phase & 1 == 0, unsafe e.rx.pointee.phase > 0 else { return nil }
+        let d = unsafe reader.direction
+        if unsafe slc_acquire_u32(&d.pointee.ended) != 0 { return nil }
+        let end = unsafe slc_relaxed_u64(&d.pointee.ring_end)
+        let producer = unsafe slc_acquire_u64(&d.pointee.producer)
+        let came = unsafe e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)
         let taken = producer &- end
-        guard taken <= reader.bytes, came < taken, slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase else { return nil }
-        let save = e.rx.pointee.offset
-        e.rx.pointee.offset = end &+ came
+        guard taken <= reader.bytes, came < taken, unsafe slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase else {
+            return nil
+        }
+        let save = unsafe e.rx.pointee.offset
+        unsafe e.rx.pointee.offset = end &+ came
         let n = min(Int(taken &- came), target.left)
         var left = n
         var skip: UInt64 = 0
         while left > 0 {
-            let (p, k) = target.next(left)
-            guard k > 0, let p else { break }
-            reader.read(p, k, skip: skip)
+            let (p, k) = unsafe target.next(left)
+            guard k > 0, let p = unsafe p else { break }
+            unsafe reader.read(p, k, skip: skip)
             skip &+= UInt64(k)
             target.advance(k)
             left -= k
         }
-        e.rx.pointee.offset = save
-        if !flags.peek { e.rx.pointee.kernel_bytes = e.rx.pointee.kernel_bytes &+ UInt64(n) }
+        unsafe e.rx.pointee.offset = save
+        if !flags.peek { unsafe e.rx.pointee.kernel_bytes = unsafe e.rx.pointee.kernel_bytes &+ UInt64(n) }
         return n
     }
 
     /// Chaos mode: the receiver asks for the lane to close at random reads.
     @inline(never) static func chaosReceive(_ e: Endpoint) {
-        guard process.nextRandom() % 32 == 0, let d = e.rxDirection else { return }
-        _ = slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WANT))
+        guard unsafe process.nextRandom() % 32 == 0, let d = unsafe e.rxDirection else { return }
+        _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WANT))
     }
 }
 
 /// recv, recvfrom, recvmsg, read, readv on a tracked stream. Result or -errno.
 func streamReceive(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int {
-    let r = Lane.receiveNow(e, fd, &target, flags)
-    let simple = flags.raw & 0x102 == 0 && e.pointee.rx_lowat <= 1
+    let r = unsafe Lane.receiveNow(e, fd, &target, flags)
+    let simple = unsafe flags.raw & 0x102 == 0 && e.pointee.rx_lowat <= 1
     if r > 0 && (simple || flags.peek || target.left == 0) { return r }
     if r == useKernel { return r }
-    return receiveSlowly(e, fd, &target, flags, r)
+    return unsafe receiveSlowly(e, fd, &target, flags, r)
 }
 
 /// The first look did not settle it: ends, errors, MSG_WAITALL, waiting.
 @inline(never)
 private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ first: Int) -> Int {
-    var call = ReceiveCall(e, fd, flags, target.total)
+    var call = unsafe ReceiveCall(e, fd, flags, target.total)
     let r = call.run(&target, first)
-    if call.isHeld { Lane.letGo(e) }
+    if call.isHeld { unsafe Lane.letGo(e) }
     return r
 }
 
-private struct ReceiveCall {
+@safe private struct ReceiveCall {
     let e: Endpoint
     let first: Int32
     var fd: Int32
@@ -308,16 +310,16 @@ private struct ReceiveCall {
     var isHeld = false
 
     init(_ e: Endpoint, _ fd: Int32, _ flags: ReceiveFlags, _ total: Int) {
-        self.e = e
+        unsafe self.e = unsafe e
         first = fd
         self.fd = fd
         self.flags = flags
-        let low = min(Int(e.pointee.rx_lowat), total)
+        let low = unsafe min(Int(e.pointee.rx_lowat), total)
         goal = flags.waitAll && !flags.peek ? total : max(1, low)
     }
 
     mutating func run(_ target: inout UserBytes, _ result: Int) -> Int {
-        let dontWait = flags.dontWait || e.isNonBlocking
+        let dontWait = unsafe flags.dontWait || e.isNonBlocking
         var wait: Wait? = nil
         var r = result
         while true {
@@ -327,35 +329,35 @@ private struct ReceiveCall {
             if r < 0 {
                 if dontWait { return target.done > 0 ? target.done : -Int(EAGAIN) }
                 if wait == nil {
-                    isHeld = Lane.hold(e)
+                    isHeld = unsafe Lane.hold(e)
                     if !isHeld { return target.done > 0 ? target.done : useKernel }
-                    wait = Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
+                    wait = unsafe Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
                 }
-                let outcome = wait.unsafelyUnwrapped(e, fd)
+                let outcome = unsafe wait.unsafelyUnwrapped(e, fd)
                 if outcome != .interrupted && target.done == 0 && interrupts.any() && isReplaced { return restartCall }
-                guard let now = Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
+                guard let now = unsafe Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
                 fd = now
-                Lane.service(e, fd)
+                unsafe Lane.service(e, fd)
                 switch outcome {
                 case .ready: break
-                case .readyByKernel: e.rx.pointee.kernel_look = 0
+                case .readyByKernel: unsafe e.rx.pointee.kernel_look = 0
                 case .restarted: break
                 case .timedOut: return target.done > 0 ? target.done : -Int(EAGAIN)
                 case .interrupted: return target.done > 0 ? target.done : -Int(EINTR)
                 }
             }
-            r = Lane.receiveNow(e, fd, &target, flags)
+            r = unsafe Lane.receiveNow(e, fd, &target, flags)
         }
     }
 
     /// The number that the call was made with is another file's by now.
-    private var isReplaced: Bool { DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) }
+    private var isReplaced: Bool { unsafe DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) }
 
     private func ended(_ target: UserBytes, _ r: Int) -> Int {
         if target.total == 0 { return 0 }
         guard target.done > 0 else { return r }
         // The error is told by the next call.
-        if r < 0 { slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
+        if r < 0 { unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
         return target.done
     }
 }

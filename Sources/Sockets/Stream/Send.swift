@@ -12,33 +12,33 @@ extension Lane {
     /// Puts as much as fits on the way without blocking. Bytes, -EAGAIN, or another -errno; `useKernel` when there is no
     /// lane. Takes the tx lock.
     static func sendNow(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
-        let lock = RobustLock(&e.tx.pointee.lock)
-        if lock.acquire() { mendSend(e, fd) }
-        let r = sendLocked(e, fd, &source, flags)
+        let lock = unsafe RobustLock(&e.tx.pointee.lock)
+        if lock.acquire() { unsafe mendSend(e, fd) }
+        let r = unsafe sendLocked(e, fd, &source, flags)
         lock.release()
         return r
     }
 
     private static func sendLocked(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
-        guard let writer = e.writer else { return useKernel }
-        if e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
-            let error = takeError(e)
+        guard let writer = unsafe e.writer else { return useKernel }
+        if unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
+            let error = unsafe takeError(e)
             return error != 0 ? -Int(error) : brokenPipe
         }
         while true {
-            if e.tx.pointee.phase & 1 == 1 {
-                if slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) {
-                    settle(e, fd)
+            if unsafe e.tx.pointee.phase & 1 == 1 {
+                if unsafe slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) {
+                    unsafe settle(e, fd)
                     continue
                 }
-                let r = put(e, fd, writer, &source)
+                let r = unsafe put(e, fd, writer, &source)
                 // The ring was left in it: the kernel takes the bytes at once.
-                if r == -Int(EAGAIN) && e.tx.pointee.phase & 1 == 0 { continue }
+                if unsafe r == -Int(EAGAIN) && e.tx.pointee.phase & 1 == 0 { continue }
                 return r
             }
-            if e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
-            if source.total > 0 && enterRing(e, fd) { continue }
-            return kernelSend(e, fd, &source, flags)
+            if unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
+            if unsafe source.total > 0 && enterRing(e, fd) { continue }
+            return unsafe kernelSend(e, fd, &source, flags)
         }
     }
 
@@ -46,110 +46,110 @@ extension Lane {
     private static func put(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter, _ source: inout UserBytes) -> Int {
         let wanted = source.left
         guard wanted > 0 else { return 0 }
-        guard var room = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
-        if room < UInt64(wanted) || peerMayBeGone(e, writer) {
-            e.tx.pointee.kernel_look = slc_tsc()
-            if let r = peerIsGone(e, fd) { return r }
-            if e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
-            guard let now = writer.room(UInt64(wanted)) else { return lostPlace(e, fd, writer) }
+        guard var room = writer.room(UInt64(wanted)) else { return unsafe lostPlace(e, fd, writer) }
+        if unsafe room < UInt64(wanted) || peerMayBeGone(e, writer) {
+            unsafe e.tx.pointee.kernel_look = slc_tsc()
+            if let r = unsafe peerIsGone(e, fd) { return r }
+            if unsafe e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
+            guard let now = writer.room(UInt64(wanted)) else { return unsafe lostPlace(e, fd, writer) }
             room = now
         }
         if room == 0 { return -Int(EAGAIN) }
         writer.rewindIfEmpty()
         var n = min(Int(room), wanted)
         let result = n
-        var offset = e.tx.pointee.offset
+        var offset = unsafe e.tx.pointee.offset
         while n > 0 {
-            let (p, k) = source.next(n)
-            guard k > 0, let p else { break }
-            writer.write(p, k, at: offset)
+            let (p, k) = unsafe source.next(n)
+            guard k > 0, let p = unsafe p else { break }
+            unsafe writer.write(p, k, at: offset)
             offset &+= UInt64(k)
             source.advance(k)
             n -= k
         }
-        published(e, fd, writer, offset, result)
+        unsafe published(e, fd, writer, offset, result)
         return result
     }
 
     @inline(__always)
     static func published(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter, _ offset: UInt64, _ n: Int) {
         writer.publish(offset)
-        e.pointee.counters.tx_packets &+= 1
-        e.pointee.counters.tx_ring_bytes &+= UInt64(n)
+        unsafe e.pointee.counters.tx_packets &+= 1
+        unsafe e.pointee.counters.tx_ring_bytes &+= UInt64(n)
         slc_fence()
-        let mask = slc_relaxed_u64(&writer.direction.pointee.data_waiters)
-        if mask != 0 { notify(e, mask, writer.direction) }
-        if slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) { settle(e, fd) }
-        if process.settings.chaos != 0 && process.nextRandom() % 32 == 0 { leaveRing(e, fd) }
+        let mask = unsafe slc_relaxed_u64(&writer.direction.pointee.data_waiters)
+        if mask != 0 { unsafe notify(e, mask, writer.direction) }
+        if unsafe slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) { unsafe settle(e, fd) }
+        if unsafe process.settings.chaos != 0 && process.nextRandom() % 32 == 0 { unsafe leaveRing(e, fd) }
     }
 
     /// The reader's offset cannot be: either a holder of this half died between claiming and leaving, or it is damage.
     @inline(never) private static func lostPlace(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter) -> Int {
-        guard slc_acquire_u64(&writer.direction.pointee.consumer) & ringClaim != 0 else { return damaged(e, fd) }
-        leaveRing(e, fd)
+        guard unsafe slc_acquire_u64(&writer.direction.pointee.consumer) & ringClaim != 0 else { return unsafe damaged(e, fd) }
+        unsafe leaveRing(e, fd)
         return -Int(EAGAIN)
     }
 
     /// Bytes lie unread and the reader has not moved for a millisecond.
     @inline(__always) private static func peerMayBeGone(_ e: Endpoint, _ writer: RingWriter) -> Bool {
-        if e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) != 0 { return true }
+        if unsafe e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) != 0 { return true }
         let now = slc_tsc()
-        guard now &- e.tx.pointee.kernel_look > 1000 &* process.tickRate else { return false }
-        e.tx.pointee.kernel_look = now
-        let before = e.tx.pointee.other_offset
+        guard unsafe now &- e.tx.pointee.kernel_look > 1000 &* process.tickRate else { return false }
+        unsafe e.tx.pointee.kernel_look = now
+        let before = unsafe e.tx.pointee.other_offset
         guard let unread = writer.unread() else { return true }
-        return unread != 0 && before == e.tx.pointee.other_offset
+        return unsafe unread != 0 && before == e.tx.pointee.other_offset
     }
 
     /// Asks the kernel whether the peer still is. Nil: yes, or the kernel phase tells (the ring was left).
     @inline(never) private static func peerIsGone(_ e: Endpoint, _ fd: Int32) -> Int? {
-        guard let d = e.txDirection, let r = e.rxDirection else { return nil }
+        guard let d = unsafe e.txDirection, let r = unsafe e.rxDirection else { return nil }
         var p = (pollfd(), pollfd())
         p.0.fd = fd
         p.0.events = 0x2000
-        p.1.fd = e.local.pointee.pair?.pointee.channel ?? -1
+        p.1.fd = unsafe e.local.pointee.pair?.pointee.channel ?? -1
         var zero = timespec()
-        _ = withUnsafeMutablePointer(to: &p) {
-            slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil)
+        _ = unsafe withUnsafeMutablePointer(to: &p) {
+            unsafe slc_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &zero, nil)
         }
         if p.0.revents & Int16(POLLERR | POLLHUP) != 0 {
-            leaveRing(e, fd)
+            unsafe leaveRing(e, fd)
             return nil
         }
         let finSeen = p.0.revents & 0x2000 != 0
         let channelGone = p.1.revents & Int16(POLLHUP) != 0
         guard finSeen else { return nil }
-        let endedInOrder = slc_acquire_u32(&r.pointee.ended) != 0
+        let endedInOrder = unsafe slc_acquire_u32(&r.pointee.ended) != 0
         if endedInOrder && !channelGone { return nil }
-        if slc_acquire_u32(&d.pointee.closed) != 0 {
-            leaveRing(e, fd)
+        if unsafe slc_acquire_u32(&d.pointee.closed) != 0 {
+            unsafe leaveRing(e, fd)
             return nil
         }
         // Killed. With bytes that it never read the kernel would have reset the connection.
-        if slc_acquire_u64(&d.pointee.consumer) != e.tx.pointee.offset {
-            markReset(e)
-            let error = takeError(e)
+        if unsafe slc_acquire_u64(&d.pointee.consumer) != e.tx.pointee.offset {
+            unsafe markReset(e)
+            let error = unsafe takeError(e)
             return error != 0 ? -Int(error) : brokenPipe
         }
-        leaveRing(e, fd)
+        unsafe leaveRing(e, fd)
         return nil
     }
 
     /// A non-blocking real send. The program's flags stay, so that SIGPIPE comes as it should.
     private static func kernelSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
-        let pending = takeError(e)
+        let pending = unsafe takeError(e)
         if pending != 0 { return -Int(pending) }
-        let r = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
-            let p = room.baseAddress.unsafelyUnwrapped
-            var m = msghdr()
-            m.msg_iov = p
-            m.msg_iovlen = Int(source.remaining(most: source.left, p, 64))
-            return slc_sendmsg(fd, &m, flags | 0x40)
+        let r = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
+            let p = unsafe room.baseAddress.unsafelyUnwrapped
+            var m = unsafe msghdr()
+            unsafe m.msg_iov = unsafe p
+            unsafe m.msg_iovlen = unsafe Int(source.remaining(most: source.left, p, 64))
+            return unsafe slc_sendmsg(fd, &m, flags | 0x40)
         }
         if r > 0 {
             source.skip(r)
-            e.tx.pointee.kernel_bytes = e.tx.pointee.kernel_bytes &+ UInt64(r)
-            e.pointee.counters.tx_kernel_bytes &+= UInt64(r)
+            unsafe e.tx.pointee.kernel_bytes = unsafe e.tx.pointee.kernel_bytes &+ UInt64(r)
+            unsafe e.pointee.counters.tx_kernel_bytes &+= UInt64(r)
         }
         return r
     }
@@ -157,21 +157,21 @@ extension Lane {
 
 /// send, sendto, sendmsg, write, writev on a tracked stream. Result or -errno; raises SIGPIPE with -EPIPE as send(2) says.
 func streamSend(_ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ flags: Int32) -> Int {
-    let r = Lane.sendNow(e, fd, &source, flags)
+    let r = unsafe Lane.sendNow(e, fd, &source, flags)
     if r >= 0 && source.left == 0 { return source.done }
     if r == useKernel { return r }
-    return sendSlowly(e, fd, &source, flags, r)
+    return unsafe sendSlowly(e, fd, &source, flags, r)
 }
 
 /// The first try did not take all: ends, errors, waiting for space.
 @inline(never)
 private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes, _ flags: Int32, _ result: Int) -> Int {
     let interrupts = Interrupts()
-    let dontWait = flags & 0x40 != 0 || e.isNonBlocking
+    let dontWait = unsafe flags & 0x40 != 0 || e.isNonBlocking
     var wait: Wait? = nil
     var fd = first
     var r = result
-    defer { if wait != nil { Lane.letGo(e) } }
+    defer { if wait != nil { unsafe Lane.letGo(e) } }
     while true {
         if r == useKernel { return source.done > 0 ? source.done : useKernel }
         if r >= 0 && source.left == 0 { return source.done }
@@ -183,21 +183,21 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
         }
         if r < 0 {
             if dontWait {
-                EpollSet.wantsSpace(e)
+                unsafe EpollSet.wantsSpace(e)
                 return source.done > 0 ? source.done : -Int(EAGAIN)
             }
             if wait == nil {
-                guard Lane.hold(e) else { return source.done > 0 ? source.done : useKernel }
-                wait = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)
+                guard unsafe Lane.hold(e) else { return source.done > 0 ? source.done : useKernel }
+                wait = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)
             }
-            switch wait.unsafelyUnwrapped(e, fd) {
+            switch unsafe wait.unsafelyUnwrapped(e, fd) {
             case .ready, .readyByKernel, .restarted: break
             case .timedOut: return source.done > 0 ? source.done : -Int(EAGAIN)
             case .interrupted: return source.done > 0 ? source.done : -Int(EINTR)
             }
-            guard let now = Lane.current(e, fd) else { return source.done > 0 ? source.done : -Int(EBADF) }
+            guard let now = unsafe Lane.current(e, fd) else { return source.done > 0 ? source.done : -Int(EBADF) }
             fd = now
         }
-        r = Lane.sendNow(e, fd, &source, flags)
+        r = unsafe Lane.sendNow(e, fd, &source, flags)
     }
 }

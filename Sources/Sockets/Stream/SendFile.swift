@@ -6,28 +6,29 @@ import Stacks
 /// sendfile(2) with an accelerated target: the file is read straight into the ring.
 @c(sluice_sendfile)
 public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
-    let e = endpoint(entry)
-    if slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { Meet.consider(e, fd) }
-    guard slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), !Lane.sendsByKernel(e), n > 0, slc_is_regular(input) == 1,
-        offset == nil || offset.unsafelyUnwrapped.pointee >= 0
+    let e = unsafe endpoint(entry)
+    if unsafe slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { unsafe Meet.consider(e, fd) }
+    guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), unsafe !Lane.sendsByKernel(e), n > 0,
+        slc_is_regular(input) == 1,
+        unsafe offset == nil || offset.unsafelyUnwrapped.pointee >= 0
     else {
-        return plainSendFile(e, fd, input, offset, n)
+        return unsafe plainSendFile(e, fd, input, offset, n)
     }
     let interrupts = Interrupts()
     var done = 0
     while done < n {
-        let r = Lane.sendFileNow(e, fd, input, offset, min(n - done, 0x7fff_f000 - done))
-        if r == useKernel { return done > 0 ? done : plainSendFile(e, fd, input, offset, n) }
+        let r = unsafe Lane.sendFileNow(e, fd, input, offset, min(n - done, 0x7fff_f000 - done))
+        if r == useKernel { return unsafe done > 0 ? done : plainSendFile(e, fd, input, offset, n) }
         if r == 0 { return done }
         if r > 0 {
             done += r
             continue
         }
-        if r == -Int(EAGAIN) && e.isNonBlocking { EpollSet.wantsSpace(e) }
-        if r != -Int(EAGAIN) || e.isNonBlocking { return failed(done, r) }
-        guard Lane.hold(e) else { continue }
-        let outcome = Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
-        Lane.letGo(e)
+        if unsafe r == -Int(EAGAIN) && e.isNonBlocking { unsafe EpollSet.wantsSpace(e) }
+        if unsafe r != -Int(EAGAIN) || e.isNonBlocking { return failed(done, r) }
+        guard unsafe Lane.hold(e) else { continue }
+        let outcome = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
+        unsafe Lane.letGo(e)
         switch outcome {
         case .ready, .readyByKernel, .restarted: break
         case .timedOut: return done > 0 ? done : -Int(EAGAIN)
@@ -45,12 +46,12 @@ private func failed(_ done: Int, _ r: Int) -> Int {
 }
 
 private func plainSendFile(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
-    _ = slc_add_u32(&e.tx.pointee.plain_calls, 1)
-    let r = sluice_real_sendfile(fd, input, offset, n)
-    _ = slc_sub_u32(&e.tx.pointee.plain_calls, 1)
+    _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
+    let r = unsafe sluice_real_sendfile(fd, input, offset, n)
+    _ = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1)
     if r > 0 {
-        e.pointee.messages_out = e.pointee.messages_out &+ 1
-        e.pointee.bytes_out = e.pointee.bytes_out &+ UInt64(r)
+        unsafe e.pointee.messages_out = unsafe e.pointee.messages_out &+ 1
+        unsafe e.pointee.bytes_out = unsafe e.pointee.bytes_out &+ UInt64(r)
     }
     return r
 }
@@ -58,32 +59,32 @@ private func plainSendFile(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset:
 extension Lane {
     /// One piece, without blocking. In a kernel phase it is the real call.
     static func sendFileNow(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
-        let lock = RobustLock(&e.tx.pointee.lock)
-        if lock.acquire() { mendSend(e, fd) }
+        let lock = unsafe RobustLock(&e.tx.pointee.lock)
+        if lock.acquire() { unsafe mendSend(e, fd) }
         defer { lock.release() }
-        guard let writer = e.writer else { return useKernel }
-        if e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
-            let error = takeError(e)
+        guard let writer = unsafe e.writer else { return useKernel }
+        if unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
+            let error = unsafe takeError(e)
             return error != 0 ? -Int(error) : brokenPipe
         }
-        if e.tx.pointee.phase & 1 == 1 && slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) {
-            settle(e, fd)
+        if unsafe e.tx.pointee.phase & 1 == 1 && slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) {
+            unsafe settle(e, fd)
         }
-        if e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
-        if e.tx.pointee.phase & 1 == 0 && !enterRing(e, fd) { return kernelSendFile(e, fd, input, offset, n) }
-        guard let room = writer.room(UInt64(n)) else { return damaged(e, fd) }
+        if unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
+        if unsafe e.tx.pointee.phase & 1 == 0 && !enterRing(e, fd) { return unsafe kernelSendFile(e, fd, input, offset, n) }
+        guard let room = writer.room(UInt64(n)) else { return unsafe damaged(e, fd) }
         if room == 0 { return -Int(EAGAIN) }
         writer.rewindIfEmpty()
-        let position = Int((e.tx.pointee.offset &- e.tx.pointee.base) & (writer.bytes &- 1))
+        let position = unsafe Int((e.tx.pointee.offset &- e.tx.pointee.base) & (writer.bytes &- 1))
         let piece = min(n, Int(room), Int(writer.bytes) &- position, 256 << 10)
         let r: Int
-        if let o = offset {
-            r = slc_pread(input, writer.memory + position, piece, o.pointee)
-            if r > 0 { o.pointee += off_t(r) }
+        if let o = unsafe offset {
+            r = unsafe slc_pread(input, writer.memory + position, piece, o.pointee)
+            if r > 0 { unsafe o.pointee += off_t(r) }
         } else {
-            r = slc_read(input, writer.memory + position, piece)
+            r = unsafe slc_read(input, writer.memory + position, piece)
         }
-        if r > 0 { published(e, fd, writer, e.tx.pointee.offset &+ UInt64(r), r) }
+        if r > 0 { unsafe published(e, fd, writer, e.tx.pointee.offset &+ UInt64(r), r) }
         return r
     }
 
@@ -91,13 +92,13 @@ extension Lane {
         _ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int
     ) -> Int {
         // The kernel's sendfile has no MSG_DONTWAIT: a blocking socket would wait under the lock.
-        if !e.isNonBlocking {
+        if unsafe !e.isNonBlocking {
             var p = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
             var zero = timespec()
-            if slc_ppoll(&p, 1, &zero, nil) <= 0 { return -Int(EAGAIN) }
+            if unsafe slc_ppoll(&p, 1, &zero, nil) <= 0 { return -Int(EAGAIN) }
         }
-        let r = slc_syscall4(40, Int(fd), Int(input), Int(bitPattern: offset), e.isNonBlocking ? n : min(n, 16384))
-        if r > 0 { e.tx.pointee.kernel_bytes = e.tx.pointee.kernel_bytes &+ UInt64(r) }
+        let r = unsafe slc_syscall4(40, Int(fd), Int(input), Int(bitPattern: offset), e.isNonBlocking ? n : min(n, 16384))
+        if r > 0 { unsafe e.tx.pointee.kernel_bytes = unsafe e.tx.pointee.kernel_bytes &+ UInt64(r) }
         return r
     }
 }

@@ -8,45 +8,46 @@ import Stacks
 enum TakeBack {
     /// A bounded wait. Blocks up to about 0.2 s.
     static func await(_ e: Endpoint) {
-        guard let d = e.rxDirection else { return }
+        guard let d = unsafe e.rxDirection else { return }
         let began = slc_now_ns()
         var helped = false
-        while slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_now_ns() &- began < 200_000_000 {
+        while unsafe slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_now_ns() &- began < 200_000_000 {
             if !helped && slc_now_ns() &- began > 1_000_000 {
                 helped = true
-                if help(e, d) { return }
+                if unsafe help(e, d) { return }
             }
             var pause = timespec(tv_sec: 0, tv_nsec: 50_000)
-            _ = slc_ppoll(nil, 0, &pause, nil)
+            _ = unsafe slc_ppoll(nil, 0, &pause, nil)
         }
     }
 
     /// Under TAKING the sender waits before it leaves the ring itself.
     private static func help(_ e: Endpoint, _ d: Direction) -> Bool {
-        guard let socket = senderSocket(e, d) else { return false }
+        guard let socket = unsafe senderSocket(e, d) else { return false }
         defer { _ = slc_close(socket) }
-        let lock = RobustLock(&e.rx.pointee.lock)
+        let lock = unsafe RobustLock(&e.rx.pointee.lock)
         lock.acquire()
         defer { lock.release() }
-        slc_set_u64(&d.pointee.taking_from, e.rx.pointee.offset)
-        guard let reader = e.reader, slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_TAKING)) else {
+        unsafe slc_set_u64(&d.pointee.taking_from, e.rx.pointee.offset)
+        guard let reader = unsafe e.reader, unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_TAKING))
+        else {
             return false
         }
-        var done = slc_acquire_u32(&d.pointee.phase) & 1 == 1 && !reader.isClaimed
+        var done = unsafe slc_acquire_u32(&d.pointee.phase) & 1 == 1 && !reader.isClaimed
         while done, let n = reader.available(), n > 0 {
-            let position = Int((reader.half.pointee.offset &- slc_relaxed_u64(&d.pointee.base)) & (reader.bytes &- 1))
-            let r = slc_sendto(socket, reader.memory + position, min(Int(n), Int(reader.bytes) &- position), 0x4040)
+            let position = unsafe Int((reader.half.pointee.offset &- slc_relaxed_u64(&d.pointee.base)) & (reader.bytes &- 1))
+            let r = unsafe slc_sendto(socket, reader.memory + position, min(Int(n), Int(reader.bytes) &- position), 0x4040)
             done = r > 0 && reader.consume(UInt64(r))
         }
-        slc_release_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
+        unsafe slc_release_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
         return done
     }
 
     /// A duplicate of the sender's socket, proven to be the far end of this connection.
     private static func senderSocket(_ e: Endpoint, _ d: Direction) -> Int32? {
-        guard let pair = e.local.pointee.pair, let inode = farEndInode(e), inode != 0 else { return nil }
-        let pid = slc_peer_pid(pair.pointee.channel)
-        let number = slc_relaxed_u32(&d.pointee.sender_descriptor)
+        guard let pair = unsafe e.local.pointee.pair, let inode = unsafe farEndInode(e), inode != 0 else { return nil }
+        let pid = unsafe slc_peer_pid(pair.pointee.channel)
+        let number = unsafe slc_relaxed_u32(&d.pointee.sender_descriptor)
         guard pid > 0, number > 0 else { return nil }
         let fd = slc_foreign_descriptor(Int32(truncatingIfNeeded: pid), Int32(bitPattern: number &- 1))
         guard fd >= 0 else { return nil }
@@ -59,19 +60,19 @@ enum TakeBack {
     /// Under the tx lock, for the sender: what the receiver has sent by our socket counts as taken back, also when it was
     /// killed before it could say so.
     static func countReceivers(_ e: Endpoint, _ fd: Int32, _ d: Direction) {
-        guard let c = KernelCounts.take(fd, connecting: e.pointee.role == 0, afterFin: true) else { return }
-        let reached = slc_relaxed_u64(&d.pointee.taking_from) &+ (c.sent &- e.tx.pointee.kernel_bytes)
-        e.tx.pointee.kernel_bytes = c.sent
-        let more = reached &- e.tx.pointee.other_offset
-        if more <= e.tx.pointee.offset &- e.tx.pointee.other_offset { e.tx.pointee.other_offset = reached }
+        guard let c = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0, afterFin: true) else { return }
+        let reached = unsafe slc_relaxed_u64(&d.pointee.taking_from) &+ (c.sent &- e.tx.pointee.kernel_bytes)
+        unsafe e.tx.pointee.kernel_bytes = c.sent
+        let more = unsafe reached &- e.tx.pointee.other_offset
+        if unsafe more <= e.tx.pointee.offset &- e.tx.pointee.other_offset { unsafe e.tx.pointee.other_offset = reached }
     }
 
     /// For the sender: the receiver is at it; a receiver that died there has no reader behind it.
     static func awaitReceiver(_ d: Direction) {
         let end = slc_now_ns() &+ 200_000_000
-        while slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_TAKING) && slc_now_ns() < end {
+        while unsafe slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_TAKING) && slc_now_ns() < end {
             var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
-            _ = slc_ppoll(nil, 0, &pause, nil)
+            _ = unsafe slc_ppoll(nil, 0, &pause, nil)
         }
     }
 }

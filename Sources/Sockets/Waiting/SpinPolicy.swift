@@ -16,9 +16,9 @@ struct SpinPolicy {
 
     /// Ticks to spin now; 0: sleep at once.
     @inline(__always) static func budget(_ kind: Kind, average: UInt32, trial: inout UInt32) -> UInt64 {
-        let rate = process.tickRate
-        if process.settings.chaos != 0 && process.nextRandom() & 1 == 0 { return 0 }
-        if process.settings.receiveMode >= 0 || process.settings.spinIsSet { return fixed(kind) &* rate }
+        let rate = unsafe process.tickRate
+        if unsafe process.settings.chaos != 0 && process.nextRandom() & 1 == 0 { return 0 }
+        if unsafe process.settings.receiveMode >= 0 || process.settings.spinIsSet { return fixed(kind) &* rate }
         if UInt64(average) <= payingUs &* 1000 { return longestUs &* rate }
         trial = trial &+ 1
         let period: UInt32 = average < 1_000_000 ? 512 : 4096
@@ -27,7 +27,7 @@ struct SpinPolicy {
 
     /// Microseconds by the user's settings.
     @inline(never) static func fixed(_ kind: Kind) -> UInt64 {
-        let s = process.settings
+        let s = unsafe process.settings
         if s.receiveMode == 0 { return 0 }
         let on: Bool
         switch kind {
@@ -44,7 +44,7 @@ struct SpinPolicy {
 
     /// Takes a wait of `ticks` into the average.
     @inline(__always) static func learn(_ average: inout UInt32, ticks: UInt64) {
-        let ns = min(ticks, 1 << 40) &* 1000 / process.tickRate
+        let ns = unsafe min(ticks, 1 << 40) &* 1000 / process.tickRate
         let sample = UInt32(truncatingIfNeeded: min(ns, 1_000_000_000))
         average = average &- average / 4 &+ sample / 4
     }
@@ -52,6 +52,6 @@ struct SpinPolicy {
     /// Does the other side of the lane run on this CPU? Spinning against it would keep it from running.
     @inline(__always) static func peerIsHere(_ rx: Direction, _ tx: Direction) -> Bool {
         let here = slc_cpu() &+ 1
-        return slc_relaxed_u32(&tx.pointee.receiver_cpu) == here || slc_relaxed_u32(&rx.pointee.sender_cpu) == here
+        return unsafe slc_relaxed_u32(&tx.pointee.receiver_cpu) == here || slc_relaxed_u32(&rx.pointee.sender_cpu) == here
     }
 }

@@ -13,106 +13,106 @@ public enum StackMemory {
 
     /// Makes the stack of this process. Under the process lock. False when memory or descriptors are missing.
     static func create() -> Bool {
-        if process.stack != nil { return true }
+        if unsafe process.stack != nil { return true }
         let bytes = firstEndpoint + endpointBytes * Int(capacity)
-        let fd = OwnDescriptor.adopt(slc_memfd_create("sluice", UInt32(MFD_CLOEXEC_FLAG | MFD_ALLOW_SEALING_FLAG)))
+        let fd = unsafe OwnDescriptor.adopt(slc_memfd_create("sluice", UInt32(MFD_CLOEXEC_FLAG | MFD_ALLOW_SEALING_FLAG)))
         guard fd >= 0 else { return false }
         guard fitsFileSizeLimit(bytes), slc_ftruncate(fd, off_t(bytes)) == 0,
             slc_fcntl(fd, F_ADD_SEALS_NUMBER, Int(SEALS)) == 0,
-            let header = Memory.shared(fd, offset: 0, bytes: firstEndpoint),
-            let roots = Memory.anonymous(Int(capacity / chunkEndpoints) * 8)
+            let header = unsafe Memory.shared(fd, offset: 0, bytes: firstEndpoint),
+            let roots = unsafe Memory.anonymous(Int(capacity / chunkEndpoints) * 8)
         else {
             OwnDescriptor.close(fd)
             return false
         }
-        let h = header.assumingMemoryBound(to: sl_stack_header.self)
-        h.pointee.version = SL_LAYOUT_VERSION
-        h.pointee.endpoint_bytes = UInt32(endpointBytes)
-        h.pointee.nonce = process.nonce
-        h.pointee.start_ns = slc_now_ns()
-        h.pointee.pid = UInt32(bitPattern: process.pid)
-        h.pointee.uid = slc_geteuid()
-        h.pointee.first_endpoint = UInt32(firstEndpoint)
-        h.pointee.endpoint_capacity = capacity
-        _ = slc_own_name((UnsafeMutableRawPointer(h) + 64).assumingMemoryBound(to: CChar.self))
-        process.chunks = roots.assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
-        process.stackDescriptor = fd
-        slc_release_u64(&h.pointee.magic, SL_STACK_MAGIC_VALUE)
-        process.stack = h
+        let h = unsafe header.assumingMemoryBound(to: sl_stack_header.self)
+        unsafe h.pointee.version = SL_LAYOUT_VERSION
+        unsafe h.pointee.endpoint_bytes = UInt32(endpointBytes)
+        unsafe h.pointee.nonce = unsafe process.nonce
+        unsafe h.pointee.start_ns = slc_now_ns()
+        unsafe h.pointee.pid = unsafe UInt32(bitPattern: process.pid)
+        unsafe h.pointee.uid = slc_geteuid()
+        unsafe h.pointee.first_endpoint = UInt32(firstEndpoint)
+        unsafe h.pointee.endpoint_capacity = capacity
+        _ = unsafe slc_own_name((UnsafeMutableRawPointer(h) + 64).assumingMemoryBound(to: CChar.self))
+        unsafe process.chunks = unsafe roots.assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
+        unsafe process.stackDescriptor = fd
+        unsafe slc_release_u64(&h.pointee.magic, SL_STACK_MAGIC_VALUE)
+        unsafe process.stack = unsafe h
         return true
     }
 
     /// A file larger than RLIMIT_FSIZE would raise SIGXFSZ in the program.
     static func fitsFileSizeLimit(_ bytes: Int) -> Bool {
         var now = rlimit()
-        return slc_prlimit(1, nil, &now) == 0 && now.rlim_cur >= UInt64(bytes)
+        return unsafe slc_prlimit(1, nil, &now) == 0 && now.rlim_cur >= UInt64(bytes)
     }
 
     /// A fresh endpoint with its private record; nil when memory is missing. Takes the process lock.
     public static func allocate() -> Endpoint? {
-        process.lock.acquire()
-        defer { process.lock.release() }
-        guard create(), let stack = process.stack, let chunks = process.chunks else { return nil }
+        unsafe process.lock.acquire()
+        defer { unsafe process.lock.release() }
+        guard create(), let stack = unsafe process.stack, let chunks = unsafe process.chunks else { return nil }
         let index: UInt32
-        let lock = RobustLock(&stack.pointee.lock)
+        let lock = unsafe RobustLock(&stack.pointee.lock)
         lock.acquire()
-        let head = stack.pointee.free_head
-        if head != 0, let chunk = chunks[Int((head &- 1) / chunkEndpoints)] {
+        let head = unsafe stack.pointee.free_head
+        if head != 0, let chunk = unsafe chunks[Int((head &- 1) / chunkEndpoints)] {
             index = head &- 1
-            stack.pointee.free_head = address(chunk, index).pointee.slot
+            unsafe stack.pointee.free_head = unsafe address(chunk, index).pointee.slot
             lock.release()
         } else {
-            index = stack.pointee.endpoints_used
+            index = unsafe stack.pointee.endpoints_used
             if index >= capacity {
                 lock.release()
                 return nil
             }
             lock.release()
-            if chunks[Int(index / chunkEndpoints)] == nil {
+            if unsafe chunks[Int(index / chunkEndpoints)] == nil {
                 let bytes = endpointBytes * Int(chunkEndpoints)
                 guard
-                    let m = Memory.shared(
+                    let m = unsafe Memory.shared(
                         process.stackDescriptor, offset: firstEndpoint + bytes * Int(index / chunkEndpoints), bytes: bytes)
                 else { return nil }
-                chunks[Int(index / chunkEndpoints)] = m
+                unsafe chunks[Int(index / chunkEndpoints)] = unsafe m
             }
-            slc_set_u32(&stack.pointee.endpoints_used, index &+ 1)
+            unsafe slc_set_u32(&stack.pointee.endpoints_used, index &+ 1)
         }
-        guard let chunk = chunks[Int(index / chunkEndpoints)] else { return nil }
-        let e = address(chunk, index)
-        let generation = e.pointee.generation &+ 1
-        var local = e.pointee.local_address
+        guard let chunk = unsafe chunks[Int(index / chunkEndpoints)] else { return nil }
+        let e = unsafe address(chunk, index)
+        let generation = unsafe e.pointee.generation &+ 1
+        var local = unsafe e.pointee.local_address
         if local == 0 {
-            guard let record = process.pool.take(MemoryLayout<Local>.stride) else { return nil }
+            guard let record = unsafe process.pool.take(MemoryLayout<Local>.stride) else { return nil }
             local = UInt64(UInt(bitPattern: record))
         }
-        e.initialize(to: sl_endpoint())
-        e.pointee.generation = generation
-        e.pointee.index = index
-        e.pointee.local_address = local
-        e.pointee.owner = process.nonce
-        e.pointee.stack_address = UInt64(UInt(bitPattern: stack))
-        e.pointee.descriptors = 1
-        e.local.initialize(to: Local())
-        e.local.pointee.descriptors = 1
-        return e
+        unsafe e.initialize(to: sl_endpoint())
+        unsafe e.pointee.generation = generation
+        unsafe e.pointee.index = index
+        unsafe e.pointee.local_address = local
+        unsafe e.pointee.owner = unsafe process.nonce
+        unsafe e.pointee.stack_address = UInt64(UInt(bitPattern: stack))
+        unsafe e.pointee.descriptors = 1
+        unsafe e.local.initialize(to: Local())
+        unsafe e.local.pointee.descriptors = 1
+        return unsafe e
     }
 
     @inline(__always) static func address(_ chunk: UnsafeMutableRawPointer, _ index: UInt32) -> Endpoint {
-        (chunk + endpointBytes * Int(index % chunkEndpoints)).assumingMemoryBound(to: sl_endpoint.self)
+        unsafe (chunk + endpointBytes * Int(index % chunkEndpoints)).assumingMemoryBound(to: sl_endpoint.self)
     }
 
     /// Gives an endpoint without descriptors back to the stack that it came from, also from a forked sharer.
     public static func free(_ e: Endpoint) {
-        e.pointee.state = UInt32(SL_ENDPOINT_FREE)
-        guard let stack = UnsafeMutablePointer<sl_stack_header>(bitPattern: UInt(e.pointee.stack_address)) else { return }
+        unsafe e.pointee.state = UInt32(SL_ENDPOINT_FREE)
+        guard let stack = unsafe UnsafeMutablePointer<sl_stack_header>(bitPattern: UInt(e.pointee.stack_address)) else { return }
         // A sharer's private record is a copy: only the owner can use the slot again.
-        guard e.pointee.owner == process.nonce else { return }
-        let lock = RobustLock(&stack.pointee.lock)
+        guard unsafe e.pointee.owner == process.nonce else { return }
+        let lock = unsafe RobustLock(&stack.pointee.lock)
         lock.acquire()
-        e.pointee.generation = e.pointee.generation &+ 1
-        e.pointee.slot = stack.pointee.free_head
-        stack.pointee.free_head = e.pointee.index &+ 1
+        unsafe e.pointee.generation = unsafe e.pointee.generation &+ 1
+        unsafe e.pointee.slot = unsafe stack.pointee.free_head
+        unsafe stack.pointee.free_head = unsafe e.pointee.index &+ 1
         lock.release()
     }
 
@@ -125,7 +125,7 @@ public enum StackMemory {
 }
 
 /// What one process keeps privately for an endpoint. A fork child has a copy at the same address.
-public struct Local {
+@safe public struct Local {
     /// Descriptors of this process that refer to the endpoint.
     public var descriptors: Int32 = 0
     /// Calls that sleep with the lane's memory in use; the mapping goes with the last of them.
@@ -152,6 +152,6 @@ public struct Local {
 
 extension UnsafeMutablePointer where Pointee == sl_endpoint {
     @inline(__always) public var local: UnsafeMutablePointer<Local> {
-        UnsafeMutablePointer<Local>(bitPattern: UInt(pointee.local_address)).unsafelyUnwrapped
+        unsafe UnsafeMutablePointer<Local>(bitPattern: UInt(pointee.local_address)).unsafelyUnwrapped
     }
 }

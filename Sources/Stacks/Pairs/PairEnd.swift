@@ -10,56 +10,59 @@ nonisolated(unsafe) private var asked = 0
 extension Pair {
     /// Takes such a pair out of the list, nil: none was found. At most eight channels are asked, in turn.
     public static func takeUnused() -> UnsafeMutablePointer<Pair>? {
-        if let pair = postponed {
-            postponed = pair.pointee.next
-            return pair
+        if let pair = unsafe postponed {
+            unsafe postponed = unsafe pair.pointee.next
+            return unsafe pair
         }
         var place = 0
         var previous: UnsafeMutablePointer<Pair>? = nil
-        var p = process.pairs
-        while let pair = p {
-            p = pair.pointee.next
-            if pair.pointee.liveSlots == 0 {
-                if place >= asked && place < asked + 8 && pair.pointee.ownNonce == process.nonce && !pair.pointee.peerIsGone {
-                    pair.readChannel()
+        var p = unsafe process.pairs
+        while let pair = unsafe p {
+            unsafe p = unsafe pair.pointee.next
+            if unsafe pair.pointee.liveSlots == 0 {
+                if unsafe place >= asked && place < asked + 8 && pair.pointee.ownNonce == process.nonce
+                    && !pair.pointee.peerIsGone
+                {
+                    unsafe pair.readChannel()
                 }
                 place += 1
-                if pair.pointee.peerIsGone || pair.pointee.ownNonce != process.nonce {
-                    if let q = previous { q.pointee.next = p } else { process.pairs = p }
-                    return pair
+                if unsafe pair.pointee.peerIsGone || pair.pointee.ownNonce != process.nonce {
+                    if let q = unsafe previous { unsafe q.pointee.next = unsafe p } else { unsafe process.pairs = unsafe p }
+                    return unsafe pair
                 }
             }
-            previous = pair
+            unsafe previous = unsafe pair
         }
-        asked = place > asked + 8 ? asked + 8 : 0
+        unsafe asked = unsafe place > asked + 8 ? asked + 8 : 0
         return nil
     }
 
     /// It cannot go yet: the next `takeUnused` returns it again.
     public static func postpone(_ pair: UnsafeMutablePointer<Pair>) {
-        pair.pointee.next = postponed
-        postponed = pair
+        unsafe pair.pointee.next = unsafe postponed
+        unsafe postponed = unsafe pair
     }
 
     /// Closes, unmaps and gives back all that it holds.
     public static func dispose(_ pair: UnsafeMutablePointer<Pair>) {
-        OwnDescriptor.close(pair.pointee.channel)
+        unsafe OwnDescriptor.close(pair.pointee.channel)
         var i = 0
         while i < 64 {
-            OwnDescriptor.close(pair.pointee.bells[i])
+            unsafe OwnDescriptor.close(pair.pointee.bells[i])
             i += 1
         }
         i = 0
-        while i < Int(pair.pointee.regionCount) {
-            let record = pair.pointee.regions[i]
-            if let map = record.map { Memory.unmap(UInt64(UInt(bitPattern: map)), Pair.controlBytes) }
+        while unsafe i < Int(pair.pointee.regionCount) {
+            let record = unsafe pair.pointee.regions[i]
+            if let map = unsafe record.map { Memory.unmap(UInt64(UInt(bitPattern: map)), Pair.controlBytes) }
             OwnDescriptor.close(record.descriptor)
             i += 1
         }
-        process.pool.give(UnsafeMutableRawPointer(pair.pointee.regions), MemoryLayout<RegionRecord>.stride * Int(maximumRegions))
-        process.pool.give(UnsafeMutableRawPointer(pair.pointee.bells), 64 * 4)
-        process.pool.give(UnsafeMutableRawPointer(pair.pointee.serials), 64 * 8)
-        process.pool.give(UnsafeMutableRawPointer(pair.pointee.waiters), 64 * 8)
-        process.pool.give(UnsafeMutableRawPointer(pair), MemoryLayout<Pair>.stride)
+        unsafe process.pool.give(
+            UnsafeMutableRawPointer(pair.pointee.regions), MemoryLayout<RegionRecord>.stride * Int(maximumRegions))
+        unsafe process.pool.give(UnsafeMutableRawPointer(pair.pointee.bells), 64 * 4)
+        unsafe process.pool.give(UnsafeMutableRawPointer(pair.pointee.serials), 64 * 8)
+        unsafe process.pool.give(UnsafeMutableRawPointer(pair.pointee.waiters), 64 * 8)
+        unsafe process.pool.give(UnsafeMutableRawPointer(pair), MemoryLayout<Pair>.stride)
     }
 }

@@ -35,8 +35,8 @@ public struct Meeting {
 
     /// Closes what it holds; `step` becomes `over`.
     public mutating func end() {
-        if owner == process.nonce {
-            if listener >= 0 { openNames -= 1 }
+        if unsafe owner == process.nonce {
+            if listener >= 0 { unsafe openNames -= 1 }
             OwnDescriptor.close(listener)
             OwnDescriptor.close(channel)
         }
@@ -50,7 +50,7 @@ public struct Meeting {
 nonisolated(unsafe) var openNames: Int32 = 0
 
 /// In a fork child: the names are the parent's.
-public func openNamesAfterFork() { openNames = 0 }
+public func openNamesAfterFork() { unsafe openNames = 0 }
 
 /// What the kernel says of a connection's bytes: see reference on TCP_INFO. Sent is all that was ever sent, of which
 /// `unacknowledged` have not been confirmed; received all that ever arrived, read is what the program took.
@@ -71,7 +71,8 @@ public struct KernelCounts {
             tries += 1
             var acked: UInt64 = 0
             var c = KernelCounts()
-            guard let before = Queues(fd), slc_tcp_counts(fd, afterFin ? 1 : 0, &acked, &c.received) == 0, let after = Queues(fd)
+            guard let before = Queues(fd), unsafe slc_tcp_counts(fd, afterFin ? 1 : 0, &acked, &c.received) == 0,
+                let after = Queues(fd)
             else { return nil }
             guard before == after else { continue }
             // bytes_acked counts the SYN of the connecting side.
@@ -91,7 +92,7 @@ public struct KernelCounts {
             var o: Int32 = 0
             var i: Int32 = 0
             // SIOCOUTQ, SIOCINQ
-            guard slc_ioctl(fd, 0x5411, &o) == 0, slc_ioctl(fd, 0x541B, &i) == 0, o >= 0, i >= 0 else { return nil }
+            guard unsafe slc_ioctl(fd, 0x5411, &o) == 0, unsafe slc_ioctl(fd, 0x541B, &i) == 0, o >= 0, i >= 0 else { return nil }
             out = UInt64(o)
             inn = UInt64(i)
         }
@@ -103,16 +104,16 @@ public struct MeetingName {
     var bytes: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
 
     public init(cookie: UInt64, acceptor: sl_address, connector: sl_address) {
-        withUnsafeMutableBytes(of: &bytes) { b in
-            b.storeBytes(of: 0x3175_6c73, as: UInt32.self)  // "slu1"
-            b.storeBytes(of: UInt32(acceptor.port) << 16 | UInt32(connector.port), toByteOffset: 4, as: UInt32.self)
-            b.storeBytes(of: cookie, toByteOffset: 8, as: UInt64.self)
-            b.storeBytes(of: acceptor.ip, toByteOffset: 16, as: type(of: acceptor.ip))
-            b.storeBytes(of: connector.ip, toByteOffset: 32, as: type(of: connector.ip))
+        unsafe withUnsafeMutableBytes(of: &bytes) { b in
+            unsafe b.storeBytes(of: 0x3175_6c73, as: UInt32.self)  // "slu1"
+            unsafe b.storeBytes(of: UInt32(acceptor.port) << 16 | UInt32(connector.port), toByteOffset: 4, as: UInt32.self)
+            unsafe b.storeBytes(of: cookie, toByteOffset: 8, as: UInt64.self)
+            unsafe b.storeBytes(of: acceptor.ip, toByteOffset: 16, as: type(of: acceptor.ip))
+            unsafe b.storeBytes(of: connector.ip, toByteOffset: 32, as: type(of: connector.ip))
         }
     }
 
     mutating func address(_ out: inout sockaddr_un) -> UInt32 {
-        withUnsafeBytes(of: &bytes) { slc_abstract(&out, $0.baseAddress, 48) }
+        unsafe withUnsafeBytes(of: &bytes) { unsafe slc_abstract(&out, $0.baseAddress, 48) }
     }
 }

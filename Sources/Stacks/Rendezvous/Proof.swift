@@ -9,7 +9,7 @@ public enum Consent {
     public static func admits(_ uid: UInt32) -> Bool {
         let own = slc_geteuid()
         if uid == own { return true }
-        let with = process.settings.shareWith
+        let with = unsafe process.settings.shareWith
         return with == -1 || with > 0 && with == Int64(uid)
     }
 }
@@ -19,10 +19,10 @@ public enum Consent {
 enum Proof {
     static func check(_ set: Int32, _ e: Endpoint) -> Reason {
         var member: UInt64 = 0
-        let r = slc_epoll_member_inode(set, &member)
+        let r = unsafe slc_epoll_member_inode(set, &member)
         if r == -Int(ENOENT) || r == -Int(EACCES) || r == -Int(EOPNOTSUPP) { return .noProof }
         guard r == 0 else { return .proof }
-        guard let inode = farInode(e) else { return .noProof }
+        guard let inode = unsafe farInode(e) else { return .noProof }
         return inode != 0 && inode == member ? .none : .proof
     }
 
@@ -34,12 +34,12 @@ enum Proof {
         defer { _ = slc_close(fd) }
         var cookie: UInt64 = 0
         var n: UInt32 = 8
-        guard slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 else { return nil }
-        guard cookie == e.pointee.netns_cookie else { return 0 }
+        guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 else { return nil }
+        guard unsafe cookie == e.pointee.netns_cookie else { return 0 }
         var inode: UInt32 = 0
-        var far = slc_address(e.pointee.remote)
-        var near = slc_address(e.pointee.local)
-        let r = slc_diag_inode(fd, &far, &near, &inode)
+        var far = unsafe slc_address(e.pointee.remote)
+        var near = unsafe slc_address(e.pointee.local)
+        let r = unsafe slc_diag_inode(fd, &far, &near, &inode)
         if r == -Int(ENOENT) { return 0 }
         return r == 0 ? UInt64(inode) : nil
     }
@@ -47,12 +47,12 @@ enum Proof {
 
 /// Whether the far end of `e` is a socket of this host and namespace. Nil: cannot be asked.
 public func farEndIsHere(_ e: Endpoint) -> Bool? {
-    guard let inode = Proof.farInode(e) else { return nil }
+    guard let inode = unsafe Proof.farInode(e) else { return nil }
     return inode != 0
 }
 
 /// The inode of the far end of `e`; 0: not here, nil: cannot be asked.
-public func farEndInode(_ e: Endpoint) -> UInt64? { Proof.farInode(e) }
+public func farEndInode(_ e: Endpoint) -> UInt64? { unsafe Proof.farInode(e) }
 
 extension slc_address {
     init(_ a: sl_address) {
