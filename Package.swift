@@ -5,16 +5,16 @@ let root = Context.packageDirectory
 
 /// The core is written in the Embedded subset. The trait `Embedded` builds the preload library that way; without it the
 /// same sources are full Swift, for tests and tools.
-let core: [SwiftSetting] = [
+let dialect: [SwiftSetting] = [
     // Not enableExperimentalFeature: SwiftPM 6.3 gives that to the linker of tests and tools too, whatever the trait.
     .unsafeFlags(["-enable-experimental-feature", "Embedded"], .when(traits: ["Embedded"])),
     .enableUpcomingFeature("MemberImportVisibility"),
-    .strictMemorySafety(),
-    .treatWarning("StrictMemorySafety", as: .error),
     .unsafeFlags(["-Xcc", "-D_GNU_SOURCE", "-Xcc", "-ftls-model=initial-exec", "-enforce-exclusivity=unchecked"]),
     // Functions in sections of their own: the linker then drops derived hashing, which wants arc4random_buf (glibc 2.36).
     .unsafeFlags(["-Xfrontend", "-function-sections"]),
 ]
+/// In the rooms every unsafe expression is marked; an unmarked one is an error.
+let core: [SwiftSetting] = dialect + [.strictMemorySafety(), .treatWarning("StrictMemorySafety", as: .error)]
 let c: [CSetting] = [
     .define("_GNU_SOURCE"), .unsafeFlags(["-fvisibility=hidden", "-ftls-model=initial-exec", "-O2", "-Wall", "-Wextra"]),
 ]
@@ -87,16 +87,16 @@ let package = Package(
 
         .testTarget(name: "BenchTests", dependencies: ["sluicebench", "bench-peer"], swiftSettings: tools),
         .testTarget(name: "DifferentialTests", swiftSettings: tools),
-        .testTarget(name: "SettingsTests", dependencies: ["Settings", "Counters"], swiftSettings: core),
+        .testTarget(name: "SettingsTests", dependencies: ["Settings", "Counters"], swiftSettings: dialect),
         .testTarget(
             name: "StatTests", dependencies: ["sluicestat", "Settings", "Counters", "CStackLayout", "CLinux"],
             swiftSettings: tools),
         .target(name: "CTestSupport", path: "Tests/CTestSupport", cSettings: c),
         .testTarget(
             name: "SharedMemoryTests", dependencies: ["SharedMemory", "CStackLayout", "CLinux", "CTestSupport"],
-            swiftSettings: core),
+            swiftSettings: dialect),
         .testTarget(
             name: "StacksTests", dependencies: ["Stacks", "SharedMemory", "Counters", "CStackLayout", "CLinux", "CTestSupport"],
-            swiftSettings: core),
+            swiftSettings: dialect),
     ]
 )

@@ -46,7 +46,7 @@ prepare() {
     mkdir -p "$tree"
     # Times are kept, so that only what changed is built anew.
     cp -a "$top/Package.swift" "$top/Sources" "$top/Tests" "$tree/" || return 1
-    sed -i '/strictMemorySafety/d; /"StrictMemorySafety"/d' "$tree/Package.swift" || return 1
+    sed -i 's/ + \[.strictMemorySafety.*$//' "$tree/Package.swift" || return 1
     cc -std=gnu11 -D_GNU_SOURCE -O1 -pthread -o "$work/diff-peer" "$top"/Tests/diff-peer/*.c || return 1
     build_library || return 1
     cp -- "$result" "$work/libsluice-plain.so"
