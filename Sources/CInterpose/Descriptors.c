@@ -48,6 +48,7 @@ int sli_login_tty(int fd) { return stood_aside(SLI_REAL(login_tty)(fd)); }
 
 int sli_duplicated(int from, uint64_t from_entry, int to) {
     if (to < 0) return to;
+    sli_watch_crowd(to);
     unsigned kind = SLC_FD_KIND(from_entry);
     if ((kind != SLC_FD_ENDPOINT && kind != SLC_FD_EPOLL) || sli_is_silent()) return sli_made(to);
     if (sli_in_vfork_child()) { // made for the program that it is about to run; the table is its parent's
@@ -63,7 +64,9 @@ int sli_duplicated(int from, uint64_t from_entry, int to) {
 SLI_EXPORT(dup);
 int sli_dup(int fd) {
     uint64_t entry = slc_fd_entry(fd);
-    return sli_duplicated(fd, entry, SLI_REAL(dup)(fd));
+    int made = SLI_REAL(dup)(fd);
+    while (SLI_AGAIN(made < 0)) made = SLI_REAL(dup)(fd);
+    return sli_duplicated(fd, entry, made);
 }
 
 /// dup2 and dup3 close what `to` was, but only when `from` is a descriptor at all. 0, or -errno.
@@ -96,7 +99,11 @@ int sli_dup3(int from, int to, int flags) {
 static inline int control(int fd, int command, void *argument, int (*real)(int, int, void *)) {
     uint64_t entry = slc_fd_entry(fd);
     if (SLI_LIKELY(!entry) && command != F_DUPFD && command != F_DUPFD_CLOEXEC) return real(fd, command, argument);
-    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) return sli_duplicated(fd, entry, real(fd, command, argument));
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
+        int made = real(fd, command, argument);
+        while (SLI_AGAIN(made < 0)) made = real(fd, command, argument);
+        return sli_duplicated(fd, entry, made);
+    }
     if (SLC_FD_KIND(entry) != SLC_FD_ENDPOINT || sli_is_silent()) return real(fd, command, argument);
     return (int)sli_result(sluice_fcntl(fd, entry, command, (long)argument));
 }

@@ -5,7 +5,9 @@ SLI_EXPORT(epoll_create);
 int sli_epoll_create(int size) {
     sli_begin_once();
     int set = SLI_REAL(epoll_create)(size);
+    while (SLI_AGAIN(set < 0)) set = SLI_REAL(epoll_create)(size);
     if (set >= 0) SLI_TELL(sluice_made_epoll(set));
+    sli_watch_crowd(set);
     return set;
 }
 
@@ -13,7 +15,9 @@ SLI_EXPORT(epoll_create1);
 int sli_epoll_create1(int flags) {
     sli_begin_once();
     int set = SLI_REAL(epoll_create1)(flags);
+    while (SLI_AGAIN(set < 0)) set = SLI_REAL(epoll_create1)(flags);
     if (set >= 0) SLI_TELL(sluice_made_epoll(set));
+    sli_watch_crowd(set);
     return set;
 }
 

@@ -52,11 +52,28 @@ SLC_INLINE long sli_before_close(int fd) {
     if (sli_is_silent()) return SLC_FD_KIND(entry) == SLC_FD_OWN ? -EBADF : 0;
     return sluice_before_close(fd, entry);
 }
+/// Numbers from here on say that the program is about to need those that Sluice holds.
+extern int sli_crowded_from;
+/// Gives descriptors of Sluice's own back to the program when a call has just failed for want of them. True: call again.
+_Bool sli_made_room(void);
+SLC_INLINE void sli_watch_crowd(int fd) {
+    if (SLI_UNLIKELY(fd >= sli_crowded_from)) SLI_TELL(sluice_give_back());
+}
+/// A call that makes descriptors, again after room was made; true while it fails.
+#define SLI_AGAIN(failed) (SLI_UNLIKELY(failed) && sli_made_room())
 /// The real call has just returned `fd`, which is nothing that Sluice serves: a stale entry is forgotten.
 SLC_INLINE int sli_made(int fd) {
     if (fd >= 0 && SLI_UNLIKELY(slc_fd_entry(fd))) SLI_TELL(sluice_made_other(fd));
+    sli_watch_crowd(fd);
     return fd;
 }
+/// Makes a number that Sluice does not serve.
+#define SLI_MAKE(call)                                                                                                 \
+    ({                                                                                                                 \
+        int sli_fresh = (call);                                                                                        \
+        while (SLI_AGAIN(sli_fresh < 0)) sli_fresh = (call);                                                           \
+        sli_made(sli_fresh);                                                                                           \
+    })
 /// Hands an endpoint back before libc or the kernel moves its bytes by itself.
 SLC_INLINE void sli_hand_back(int fd, uint32_t reason) {
     uint64_t entry = sli_endpoint(fd);

@@ -23,6 +23,14 @@ static void before_quick_exit(void *ignored) {
     SLI_TELL(sluice_at_exit());
 }
 
+int sli_crowded_from = INT32_MAX;
+void sluice_crowded_from(int fd) { sli_crowded_from = fd; }
+
+_Bool sli_made_room(void) {
+    if ((errno != EMFILE && errno != ENFILE) || sli_is_silent() || !slc_acquire_u32(&sli_started)) return 0;
+    return sluice_give_back();
+}
+
 void sli_begin(void) {
     static uint32_t beginner;
     uint32_t self = (uint32_t)slc_gettid();

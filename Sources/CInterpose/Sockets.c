@@ -5,7 +5,9 @@ SLI_EXPORT(socket);
 int sli_socket(int domain, int type, int protocol) {
     sli_begin_once();
     int fd = SLI_REAL(socket)(domain, type, protocol);
+    while (SLI_AGAIN(fd < 0)) fd = SLI_REAL(socket)(domain, type, protocol);
     if (SLI_LIKELY(fd >= 0)) SLI_TELL(sluice_made_socket(fd, domain, type, protocol));
+    sli_watch_crowd(fd);
     return fd;
 }
 
@@ -45,7 +47,9 @@ int sli_accept(int fd, struct sockaddr *address, socklen_t *length) {
     sli_begin_once();
     uint64_t entry = sli_endpoint(fd);
     int made = SLI_REAL(accept)(fd, address, length);
+    while (SLI_AGAIN(made < 0)) made = SLI_REAL(accept)(fd, address, length);
     if (made >= 0) SLI_TELL(sluice_made_accepted(fd, entry, made, 0));
+    sli_watch_crowd(made);
     return made;
 }
 
@@ -54,7 +58,9 @@ int sli_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) 
     sli_begin_once();
     uint64_t entry = sli_endpoint(fd);
     int made = SLI_REAL(accept4)(fd, address, length, flags);
+    while (SLI_AGAIN(made < 0)) made = SLI_REAL(accept4)(fd, address, length, flags);
     if (made >= 0) SLI_TELL(sluice_made_accepted(fd, entry, made, flags));
+    sli_watch_crowd(made);
     return made;
 }
 

@@ -93,6 +93,7 @@ static long with_care(long nr, long a, long b, long c, long d, long e, long f) {
     case SYS_clone3: SLI_TELL(sluice_fork_prepare()); break;
     }
     result = SLI_REAL(syscall)(nr, a, b, c, d, e, f);
+    while (SLI_AGAIN(result < 0)) result = SLI_REAL(syscall)(nr, a, b, c, d, e, f);
     switch (nr) {
     case SYS_fork:
     case SYS_clone:

@@ -7,6 +7,10 @@ public enum OwnDescriptor {
     /// The program's numbers may be used up: then it is made above them.
     public static func adopt(_ make: @autoclosure () -> Int) -> Int32 {
         var fd = make()
+        if unsafe process.isCrowded {
+            if fd >= 0 { _ = slc_close(Int32(truncatingIfNeeded: fd)) }
+            return -1
+        }
         if fd == -Int(EMFILE), let room = Headroom() {
             fd = make()
             room.end()
@@ -45,8 +49,7 @@ public enum OwnDescriptor {
         return r
     }
 
-    /// The lowest free number from the base: above the soft limit where the process may raise it; else in the upper quarter,
-    /// unless so few are allowed that the program may come to need every one of them.
+    /// The lowest free number from the base: above the soft limit where the process may raise it; else in the upper quarter.
     static func place(_ fd: Int32) -> Int32 {
         if let room = Headroom() {
             let r = slc_fcntl(fd, F_DUPFD_CLOEXEC, Int(room.before.rlim_cur))
@@ -54,12 +57,91 @@ public enum OwnDescriptor {
             return r < 0 ? -1 : Int32(truncatingIfNeeded: r)
         }
         var now = rlimit()
-        guard unsafe slc_prlimit(Headroom.number, nil, &now) == 0, now.rlim_cur >= 4096 else { return -1 }
+        guard unsafe slc_prlimit(Headroom.number, nil, &now) == 0, now.rlim_cur >= 16 else { return -1 }
         // Not so high that the kernel's table of descriptors grows much for it.
-        let base = min(now.rlim_cur - now.rlim_cur / 4, 3072)
-        let r = slc_fcntl(fd, F_DUPFD_CLOEXEC, Int(base))
+        let quarter = now.rlim_cur - now.rlim_cur / 4
+        let r = slc_fcntl(fd, F_DUPFD_CLOEXEC, Int(min(quarter, 3072)))
+        // The program's own numbers come here only when those below are used up: among these at once, else near the end.
+        sluice_crowded_from(Int32(truncatingIfNeeded: quarter <= 3072 ? quarter : min(now.rlim_cur - 64, 1 << 30)))
         return r < 0 ? -1 : Int32(truncatingIfNeeded: r)
     }
+}
+
+// MARK: giving them back
+
+nonisolated(unsafe) private var users: UInt32 = 0
+
+extension OwnDescriptor {
+    /// Writes to the event descriptor at `place`, unless it was given back. Another thread may do so at any moment, and the
+    /// number be the program's then: whoever uses one between these two is waited for.
+    public static func ring(_ place: UnsafeMutablePointer<Int32>) -> Bool {
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_add_u32($0, 1) }
+        let fd = unsafe load(place)
+        var one: UInt64 = 1
+        if fd >= 0 { _ = unsafe slc_write(fd, &one, 8) }
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_sub_u32($0, 1) }
+        return fd >= 0
+    }
+
+    private static func load(_ place: UnsafeMutablePointer<Int32>) -> Int32 {
+        unsafe Int32(bitPattern: slc_relaxed_u32(UnsafeMutableRawPointer(place).assumingMemoryBound(to: UInt32.self)))
+    }
+
+    /// Reads the event descriptor at `place` empty.
+    public static func silence(_ place: UnsafeMutablePointer<Int32>) {
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_add_u32($0, 1) }
+        let fd = unsafe load(place)
+        var n: UInt64 = 0
+        if fd >= 0 { _ = unsafe slc_read(fd, &n, 8) }
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_sub_u32($0, 1) }
+    }
+
+    /// Sends a message on the channel at `place`, with the descriptor `passed` if it is one. Bytes, or -errno.
+    public static func send(
+        _ place: UnsafeMutablePointer<Int32>, _ message: UnsafeRawPointer, _ n: Int, passing passed: Int32
+    ) -> Int {
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_add_u32($0, 1) }
+        let fd = unsafe load(place)
+        let r = unsafe fd >= 0 ? slc_send_message(fd, message, n, passed) : -Int(EBADF)
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_sub_u32($0, 1) }
+        return r
+    }
+
+    /// The number at `place` is to be closed by `closeRetired`.
+    public static func retire(_ place: UnsafeMutablePointer<Int32>) {
+        let fd = unsafe place.pointee
+        guard fd >= 0 else { return }
+        unsafe slc_set_u32(UnsafeMutableRawPointer(place).assumingMemoryBound(to: UInt32.self), ~0)
+        DescriptorTable.set(fd, DescriptorTable.word(kind: 3, address: retired, generation: 0))
+    }
+
+    /// Closes what was retired once nobody is in the middle of using it; waits at most a second for that.
+    public static func closeRetired() {
+        let end = slc_now_ns() &+ 1_000_000_000
+        while unsafe withUnsafeMutablePointer(to: &users, { unsafe slc_add_u32($0, 0) }) != 0 {
+            if slc_now_ns() > end { return }
+            var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
+            _ = unsafe slc_ppoll(nil, 0, &pause, nil)
+        }
+        DescriptorTable.each { fd, entry in
+            if entry == DescriptorTable.word(kind: 3, address: retired, generation: 0) { close(fd) }
+            return true
+        }
+    }
+
+    /// Does one of them stand where the program could have a number of its own?
+    public static var areInTheWay: Bool {
+        var now = rlimit()
+        guard unsafe slc_prlimit(Headroom.number, nil, &now) == 0 else { return false }
+        var found = false
+        DescriptorTable.each(from: 0, to: Int32(truncatingIfNeeded: min(now.rlim_cur, 1 << 30))) { _, entry in
+            found = DescriptorTable.kind(entry) == 3
+            return !found
+        }
+        return found
+    }
+
+    private static var retired: UInt { 64 }
 }
 
 /// RLIMIT_NOFILE raised for a moment; a privileged process raises the hard limit with it. Nil where that is not allowed,

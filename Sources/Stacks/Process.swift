@@ -28,7 +28,8 @@ import SharedMemory
     public var startTicks: UInt64 = 0
     public var startNs: UInt64 = 0
     public var ticksPerUs: UInt64 = 0
-    public var ownBase: Int32 = 0
+    /// The program needs every number it may have: Sluice makes no descriptors any more.
+    public var isCrowded = false
     public var random: UInt64 = 0
 
     public init() {}

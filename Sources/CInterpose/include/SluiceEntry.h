@@ -22,6 +22,9 @@ void sluice_duplicated(int from, uint64_t from_entry, int to);
 long sluice_before_replace(int to, uint64_t entry);
 /// Before close_range or closefrom; returns the next number in [first, last] that must stay open, or -1.
 int sluice_next_own(int first, int last);
+/// The program needs the numbers that Sluice holds: lanes are handed back, own descriptors closed, no more made. False:
+/// there was nothing (more) to give.
+_Bool sluice_give_back(void);
 
 long sluice_connect(int fd, uint64_t entry, const struct sockaddr *address, socklen_t length);
 long sluice_bind(int fd, uint64_t entry, const struct sockaddr *address, socklen_t length);

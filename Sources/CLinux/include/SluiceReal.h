@@ -24,4 +24,6 @@ long sluice_real_epoll_pwait(int set, struct epoll_event *events, int max, int64
 long sluice_real_sendfile(int fd, int in, off_t *offset, size_t count);
 /// getenv by secure_getenv's rule, usable before main.
 const char *sluice_getenv(const char *name);
+/// From now on the core is asked to give its descriptors back when the program gets this number or a higher one.
+void sluice_crowded_from(int fd);
 

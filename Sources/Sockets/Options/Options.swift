@@ -198,6 +198,13 @@ extension Lane {
         return r.available() ?? 0
     }
 
+    /// Bytes that have come by the kernel, read or not.
+    static func arrivedByKernel(_ e: Endpoint) -> UInt64 {
+        var queued: Int32 = 0
+        _ = unsafe slc_ioctl(e.local.pointee.descriptor, 0x541B, &queued)
+        return unsafe e.rx.pointee.kernel_bytes &+ UInt64(max(0, queued))
+    }
+
     /// What TCP would call sent and not acknowledged: most of the ring counts as the receiver's buffer.
     static func unacknowledged(_ e: Endpoint) -> UInt64 {
         guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }

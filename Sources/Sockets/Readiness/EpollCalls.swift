@@ -233,6 +233,7 @@ extension UnsafeMutablePointer where Pointee == Member {
                 kernel & (Readiness.IN | Readiness.RDHUP | Readiness.HUP | Readiness.ERR | Readiness.PRI) != 0
         }
         let all = unsafe Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel)
+        unsafe pointee.ends = all & (Readiness.RDHUP | Readiness.HUP | Readiness.ERR)
         let interest = unsafe pointee.events & 0x0fff_ffff | Readiness.ERR | Readiness.HUP
         if interest & Readiness.OUT != 0 && all & Readiness.OUT == 0 { unsafe armSpace() }
         let events = all & interest
@@ -245,14 +246,28 @@ extension UnsafeMutablePointer where Pointee == Member {
 
     /// Edge-triggered: did more bytes come, an end, or room where there was none?
     private func isNews(_ events: UInt32, _ producer: UInt64, _ byKernel: Bool) -> Bool {
-        if unsafe pointee.isNew || byKernel { return true }
+        if unsafe pointee.isNew { return true }
+        // Room in the kernel socket is news only where there was none.
+        if unsafe byKernel && events & ~(Readiness.OUT | Readiness.WRNORM) != 0 && !isOldArrival(events) { return true }
         if unsafe events & Readiness.IN != 0 && producer != pointee.seenProducer { return true }
         return unsafe events & ~pointee.seenEvents != 0
+    }
+
+    /// The kernel's set tells late of what an earlier look has found and reported.
+    @inline(never) private func isOldArrival(_ events: UInt32) -> Bool {
+        // Once handed back for good, reads are no longer counted.
+        unsafe events & Readiness.PRI == 0 && events & ~pointee.seenEvents == 0 && pointee.ends & ~pointee.seenEnds == 0
+            && pointee.endpoint.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
+            && Lane.arrivedByKernel(pointee.endpoint) == pointee.seenArrived
     }
 
     func reported(_ events: UInt32) {
         unsafe pointee.isNew = false
         unsafe pointee.seenEvents = events
+        if unsafe pointee.isEdge && Readiness.kernelCarries(pointee.endpoint) {
+            unsafe pointee.seenEnds = unsafe pointee.ends
+            unsafe pointee.seenArrived = unsafe Lane.arrivedByKernel(pointee.endpoint)
+        }
         if let rx = unsafe pointee.endpoint.rxDirection {
             unsafe pointee.seenProducer = unsafe slc_relaxed_u64(&rx.pointee.producer)
         }

@@ -157,6 +157,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe Waiter.retire(w)
             return false
         }
+        unsafe w.pointee.isWatched = unsafe pointee.isWatched
         unsafe pointee.waiter = unsafe w
         return true
     }
@@ -289,8 +290,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
 
     func ringOwn() {
         guard let w = unsafe pointee.waiter else { return }
-        var one: UInt64 = 1
-        _ = unsafe slc_write(w.pointee.bell, &one, 8)
+        _ = unsafe OwnDescriptor.ring(&w.pointee.bell)
     }
 
     // MARK: the ready list

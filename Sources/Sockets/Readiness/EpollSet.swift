@@ -38,6 +38,11 @@ import Stacks
     /// message pay no system call.
     var isParked = false
     var seenProducer: UInt64 = 0
+    /// `Lane.arrivedByKernel` at the last report.
+    var seenArrived: UInt64 = ~0
+    /// Ends among all events of the last look, and of the last report in a kernel phase.
+    var ends: UInt32 = 0
+    var seenEnds: UInt32 = 0
     var nextReady: UnsafeMutablePointer<Member>? = nil
     var nextOfHash: UnsafeMutablePointer<Member>? = nil
     var nextOfSlot: UnsafeMutablePointer<Member>? = nil
@@ -249,6 +254,7 @@ extension EpollSet {
         let set = unsafe of(entry)
         unsafe set.pointee.lock.acquire()
         unsafe set.pointee.isWatched = true
+        unsafe set.pointee.waiter?.pointee.isWatched = true
         unsafe set.tellTruth()
         unsafe set.pointee.lock.release()
     }
@@ -277,6 +283,23 @@ extension EpollSet {
 
     static func renumber(_ old: Int32, _ new: Int32) {
         unsafe each { if let w = unsafe $0.pointee.waiter, unsafe w.pointee.bell == old { unsafe w.pointee.bell = new } }
+    }
+
+    /// Before bells and channels are closed: a duplicate that a peer holds would keep them in the kernel's sets.
+    static func retireBells() {
+        unsafe each { set in
+            unsafe set.pointee.lock.acquire()
+            var event = unsafe epoll_event()
+            if let w = unsafe set.pointee.waiter, unsafe !set.pointee.isWatched {
+                _ = unsafe slc_epoll_ctl(set.pointee.fd, EPOLL_CTL_DEL, w.pointee.bell, &event)
+            }
+            var next = unsafe set.pointee.watches
+            while let w = unsafe next {
+                unsafe next = unsafe w.pointee.next
+                _ = unsafe slc_epoll_ctl(set.pointee.fd, EPOLL_CTL_DEL, w.pointee.pair.pointee.channel, &event)
+            }
+            unsafe set.pointee.lock.release()
+        }
     }
 
     // MARK: fork (process lock held)

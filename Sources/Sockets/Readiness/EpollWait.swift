@@ -208,7 +208,9 @@ import Stacks
             left = now >= deadline ? 0 : Int64(deadline &- now)
         }
         // Of a set that another process has too, each may take what the other was rung for.
-        let slice: Int64 = unsafe set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
+        var slice: Int64 = unsafe set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
+        // Without a bell.
+        if unsafe process.isCrowded && set.pointee.laned > 0 { slice = 5_000_000 }
         if slice > 0 && (left < 0 || left > slice) { left = slice }
         if unsafe set.pointee.hasInner { EpollSet.refreshWatched() }
         let r = unsafe sluice_real_epoll_pwait(number, events, Int32(max), left, mask)

@@ -298,7 +298,10 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         unsafe held[i] = UInt(bitPattern: e)
         if unsafe average == nil { unsafe average = unsafe e }
         if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
-        guard let w = unsafe waiter, let pair = unsafe e.local.pointee.pair, let region = unsafe e.region,
+        // Given back: the kernel tells all.
+        if unsafe process.isCrowded && Readiness.isBack(e) { return }
+        guard let w = unsafe waiter, unsafe w.pointee.bell >= 0, let pair = unsafe e.local.pointee.pair,
+            let region = unsafe e.region,
             let rx = unsafe e.rxDirection,
             let tx = unsafe e.txDirection,
             let index = unsafe pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)

@@ -22,13 +22,22 @@ enum Readiness {
             || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 || e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0
     }
 
+    /// Has the lane been handed back, and everything that lay in its rings been read or sent?
+    static func isBack(_ e: Endpoint) -> Bool {
+        guard let d = unsafe e.rxDirection else { return true }
+        return unsafe e.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && (e.rx.pointee.phase | e.tx.pointee.phase) & 1 == 0
+            && slc_relaxed_u32(&d.pointee.phase) == e.rx.pointee.phase
+            && e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) == 0
+    }
+
     /// Events of the ring alone, without a lock or a system call.
     @inline(__always) static func ring(_ e: Endpoint) -> UInt32 {
-        var events: UInt32 = 0
+        // An error that a call of ours has taken from the socket.
+        var events: UInt32 = unsafe e.pointee.error != 0 ? ERR : 0
         if unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0 {
-            return unsafe IN | OUT | HUP | RDHUP | RDNORM | WRNORM | (e.pointee.error != 0 ? ERR : 0)
+            return IN | OUT | HUP | RDHUP | RDNORM | WRNORM | events
         }
-        guard let rx = unsafe e.rxDirection, let tx = unsafe e.txDirection else { return 0 }
+        guard let rx = unsafe e.rxDirection, let tx = unsafe e.txDirection else { return events }
         let unread = unsafe slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
         // What is claimed comes by the kernel in a moment.
         let isClaimed = unsafe slc_relaxed_u64(&rx.pointee.consumer) & ringClaim != 0
@@ -80,7 +89,14 @@ enum Readiness {
         guard let rx = unsafe e.rxDirection else { return true }
         var queued: Int32 = 0
         _ = unsafe slc_ioctl(e.local.pointee.descriptor, 0x541B, &queued)
-        let unread = unsafe slc_acquire_u64(&rx.pointee.producer) &- slc_relaxed_u64(&e.rx.pointee.offset)
+        var unread: UInt64 = 0
+        if unsafe slc_relaxed_u64(&rx.pointee.consumer) & ringClaim == 0 {
+            // What was taken back is among the queued bytes, or will be.
+            let isLeft = unsafe slc_acquire_u32(&rx.pointee.phase) & 1 == 0
+            let end = unsafe isLeft ? slc_relaxed_u64(&rx.pointee.ring_end) : slc_acquire_u64(&rx.pointee.producer)
+            let isThere = unsafe !isLeft || e.rx.pointee.phase & 1 == 1
+            unread = unsafe isThere ? end &- slc_relaxed_u64(&e.rx.pointee.offset) : 0
+        }
         return unsafe unread &+ UInt64(max(0, queued)) >= UInt64(e.pointee.rx_lowat)
     }
 

@@ -15,7 +15,9 @@ extension Lane {
         if rxLock.acquire() { unsafe mendReceive(e, fd) }
         if let d = unsafe e.rxDirection {
             let unread = unsafe slc_acquire_u64(&d.pointee.producer) &- e.rx.pointee.offset
-            if unsafe e.rx.pointee.phase & 1 == 1 && unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
+            // The sender may be in the ring already, while no call of ours has read up to K.
+            let isInRing = unsafe e.rx.pointee.phase & 1 == 1 || slc_acquire_u32(&d.pointee.phase) != e.rx.pointee.phase
+            if unsafe isInRing && unread != 0 && e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
                 // The peer is told by the reset alone.
                 resetOnClose(fd)
             } else if unsafe e.pointee.linger == 0 {
@@ -155,10 +157,8 @@ extension Lane {
         while bits != 0 {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
-            guard let w = unsafe UnsafeMutablePointer<Waiter>(bitPattern: pair.pointee.waiters[i]), unsafe w.pointee.bell >= 0
-            else { continue }
-            var one: UInt64 = 1
-            _ = unsafe slc_write(w.pointee.bell, &one, 8)
+            guard let w = unsafe UnsafeMutablePointer<Waiter>(bitPattern: pair.pointee.waiters[i]) else { continue }
+            _ = unsafe OwnDescriptor.ring(&w.pointee.bell)
         }
     }
 

@@ -147,6 +147,7 @@ enum Meet {
     private static func prepare(_ e: Endpoint, _ fd: Int32) -> Bool {
         let s = unsafe process.settings
         if unsafe process.sealed { return unsafe refuse(e, .sealedOff) }
+        if unsafe process.isCrowded { return unsafe refuse(e, .resources) }
         // Whether rules exist cannot be read without privilege: who wants them obeyed gets the kernel lane.
         if s.withFilters == 2 { return unsafe refuse(e, .packetFilter) }
         if unsafe !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return unsafe refuse(e, .setting) }

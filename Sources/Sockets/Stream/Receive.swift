@@ -166,7 +166,10 @@ extension Lane {
         unsafe e.rx.pointee.kernel_look = now
         var byte: UInt8 = 0
         let r = unsafe slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
-        if r == -Int(EAGAIN) { return unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : -Int(EAGAIN) }
+        if r == -Int(EAGAIN) {
+            let isOver = unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0 || e.pointee.error != 0
+            return unsafe isOver ? resetResult(e) : -Int(EAGAIN)
+        }
         // The look has taken the error from the socket.
         if r < 0 { unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
         // What was published before the end is in the ring by now.
@@ -179,7 +182,9 @@ extension Lane {
         if unsafe slc_acquire_u32(&reader.direction.pointee.phase) != e.rx.pointee.phase { return nil }
         if r == 0 {
             unsafe e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
-            return unsafe survivorIsReset(e) || e.pointee.flags & UInt32(SL_EP_RESET) != 0 ? resetResult(e) : 0
+            // Another look of ours, or a sender that left the ring, may have taken the error from the socket.
+            _ = unsafe survivorIsReset(e)
+            return unsafe resetResult(e)
         }
         if r < 0 {
             unsafe e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
@@ -334,7 +339,10 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
                     wait = unsafe Wait(.data, timeoutNs: e.pointee.rx_timeout_ns, interrupts: interrupts)
                 }
                 let outcome = unsafe wait.unsafelyUnwrapped(e, fd)
-                if outcome != .interrupted && target.done == 0 && interrupts.any() && isReplaced { return restartCall }
+                if outcome != .interrupted && target.done == 0 && interrupts.any() && isReplaced {
+                    // A handler that ran behind the sleep's own look at this.
+                    return unsafe interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) ? -Int(EINTR) : restartCall
+                }
                 guard let now = unsafe Lane.current(e, fd) else { return target.done > 0 ? target.done : -Int(EBADF) }
                 fd = now
                 unsafe Lane.service(e, fd)

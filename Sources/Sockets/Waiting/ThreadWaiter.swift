@@ -8,14 +8,18 @@ import Stacks
 @safe struct Waiter {
     var bell: Int32 = -1
     var isSet = false
+    /// Of a set that is a member of another one, or polled.
+    var isWatched = false
     /// Of the sleep under way or the last one.
     var number: UInt64 = 0
     /// Nonce of the process that made it: a fork child makes its own.
     var owner: UInt64 = 0
     var nextFree: UnsafeMutablePointer<Waiter>? = nil
+    var nextOfAll: UnsafeMutablePointer<Waiter>? = nil
 }
 
 nonisolated(unsafe) private var freeWaiters: UnsafeMutablePointer<Waiter>? = nil
+nonisolated(unsafe) private var allWaiters: UnsafeMutablePointer<Waiter>? = nil
 nonisolated(unsafe) private var exitKey: UInt32 = 0
 nonisolated(unsafe) private var hasExitKey = false
 
@@ -58,6 +62,8 @@ extension Waiter {
         }
         let w = unsafe m.assumingMemoryBound(to: Waiter.self)
         unsafe w.initialize(to: Waiter(bell: bell, isSet: isSet, number: slc_tsc() & 0xffff_ffff, owner: process.nonce))
+        unsafe w.pointee.nextOfAll = unsafe allWaiters
+        unsafe allWaiters = unsafe w
         return unsafe w
     }
 
@@ -82,9 +88,17 @@ extension Waiter {
         unsafe UnsafeMutablePointer<Waiter>(bitPattern: address)?.pointee.owner == process.nonce
     }
 
+    /// All bells but those that outer sets look at are to be closed. Under the process lock.
+    static func retireBells() {
+        var next = unsafe allWaiters
+        while let w = unsafe next {
+            unsafe next = unsafe w.pointee.nextOfAll
+            if unsafe !w.pointee.isWatched { unsafe OwnDescriptor.retire(&w.pointee.bell) }
+        }
+    }
+
     /// Takes the rings out of the bell.
     static func silence(_ w: UnsafeMutablePointer<Waiter>) {
-        var n: UInt64 = 0
-        _ = unsafe slc_read(w.pointee.bell, &n, 8)
+        unsafe OwnDescriptor.silence(&w.pointee.bell)
     }
 }

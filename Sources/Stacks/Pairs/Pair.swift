@@ -242,10 +242,8 @@ extension UnsafeMutablePointer where Pointee == Pair {
         m.nonce = unsafe process.nonce
         m.index = UInt32(number)
         m.token.0 = slc_tsc()
-        guard unsafe slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, bell) == MemoryLayout<sl_message>.size
-        else {
-            return false
-        }
+        let n = MemoryLayout<sl_message>.size
+        guard unsafe bell >= 0 && OwnDescriptor.send(&pointee.channel, &m, n, passing: bell) == n else { return false }
         unsafe slc_release_u64(&word.pointee.bell, m.token.0)
         return true
     }
@@ -300,6 +298,22 @@ extension UnsafeMutablePointer where Pointee == Pair {
         }
     }
 
+    /// All its descriptors are to be closed: lanes that are open go on without, as they go back to the kernel.
+    public func retireDescriptors() {
+        unsafe OwnDescriptor.retire(&pointee.channel)
+        var i = 0
+        while i < 64 {
+            unsafe OwnDescriptor.retire(pointee.bells + i)
+            i += 1
+        }
+        i = 0
+        while unsafe i < Int(pointee.regionCount) {
+            unsafe OwnDescriptor.retire(&pointee.regions[i].descriptor)
+            i += 1
+        }
+        unsafe pointee.peerIsGone = true
+    }
+
     /// The descriptor that rings the peer's waiter `index`, -1 when it is not known (yet).
     private func bell(_ index: Int) -> Int32 {
         guard let first = unsafe pointee.regions[0].map else { return -1 }
@@ -309,22 +323,18 @@ extension UnsafeMutablePointer where Pointee == Pair {
 
     /// Wakes the peer's waiter `index`. One system call when its bell is known.
     @inline(never) public func ring(_ index: Int) {
-        var bell = unsafe bell(index & 63)
-        if unsafe bell < 0 && pointee.ownNonce == process.nonce && !pointee.isStranger {
+        var isKnown = unsafe bell(index & 63) >= 0
+        if unsafe !isKnown && pointee.ownNonce == process.nonce && !pointee.isStranger {
             unsafe process.lock.acquire()
             unsafe readChannel()
-            bell = unsafe self.bell(index & 63)
+            isKnown = unsafe bell(index & 63) >= 0
             unsafe process.lock.release()
         }
-        if bell >= 0 {
-            var one: UInt64 = 1
-            _ = unsafe slc_write(bell, &one, 8)
-        } else {
-            var m = sl_message()
-            m.magic = SL_MESSAGE_MAGIC
-            m.kind = UInt32(SL_MESSAGE_RING)
-            m.index = UInt32(index)
-            _ = unsafe slc_send_message(pointee.channel, &m, MemoryLayout<sl_message>.size, -1)
-        }
+        if unsafe isKnown && OwnDescriptor.ring(pointee.bells + (index & 63)) { return }
+        var m = sl_message()
+        m.magic = SL_MESSAGE_MAGIC
+        m.kind = UInt32(SL_MESSAGE_RING)
+        m.index = UInt32(index)
+        _ = unsafe OwnDescriptor.send(&pointee.channel, &m, MemoryLayout<sl_message>.size, passing: -1)
     }
 }
