@@ -237,9 +237,8 @@ extension Lane {
             if lock.acquire() { unsafe mendSend(e, fd) }
             if let d = unsafe e.txDirection {
                 unsafe leaveRing(e, fd)
-                unsafe finishTakeBack(e, fd)
                 unsafe e.tx.pointee.flags |= UInt32(SL_HALF_SHUT)
-                unsafe slc_release_u32(&d.pointee.ended, 1)
+                unsafe endSending(e, fd, d)
                 unsafe notifyAll(e)
             }
             lock.release()

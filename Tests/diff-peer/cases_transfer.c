@@ -249,3 +249,14 @@ DP_CASE(transfer, calls_of_all_kinds) {
     dp_sync("end");
     dp_close(fd);
 }
+
+DP_CASE(transfer, both_send_before_reading) {
+    // More than a ring holds and less than the kernel's buffers do: each sends all of it before it reads.
+    int fd = dp_pair(0);
+    size_t total = 2 << 20;
+    dp_put(fd, dp_server, total, 100000);
+    dp_sync("sent");
+    dp_get(fd, !dp_server, total, 100000);
+    dp_sync("end");
+    dp_close(fd);
+}

@@ -159,6 +159,9 @@ _Static_assert(sizeof(sl_waiter) == 128, "sl_waiter");
 /// Control word of the receiving side, changed by compare-exchange from both.
 enum { SL_RX_CLOSED = 0, SL_RX_OPEN = 1, SL_RX_WANT = 2, SL_RX_GONE = 3, SL_RX_SETTLED = 4, SL_RX_TAKING = 5 };
 
+/// How a sender ended: all that it took back is in the kernel, or the rest of it lies in the ring.
+enum { SL_ENDED = 1, SL_ENDED_WITH_REST = 2 };
+
 /// One direction of a slot. Phases: 0 kernel, 1 ring, 2 kernel, ... A sender enters an odd phase only when the receiver
 /// has reached the even one before it; an even one at any time. So K and E each stand still until they are used.
 typedef struct sl_direction {
@@ -166,7 +169,7 @@ typedef struct sl_direction {
     uint64_t producer;       ///< ring offset
     uint64_t base;           ///< offset that lies at the ring's first byte
     uint32_t phase;
-    uint32_t ended;          ///< 1: the sender ended in order (shutdown or close after E)
+    uint32_t ended;          ///< SL_ENDED*: the sender ended in order (shutdown or close after E)
     uint64_t kernel_count;   ///< K of the newest odd phase
     uint64_t ring_end;       ///< E of the newest even phase
     uint32_t sender_cpu;     ///< where the sender waits, +1

@@ -71,12 +71,13 @@ import Stacks
         let e = unsafe endpoint(entry)
         let flags = slc_fcntl(fd, F_GETFD, 0)
         if flags >= 0 && flags & 1 == 0 {
-            unsafe Lane.handBack(e, fd, .exec, foreign: true)
+            _ = unsafe Lane.beginHandBack(e, fd, .exec, foreign: true)
         } else if isOwner {
             _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1)
         }
         return true
     }
+    awaitPeers()
 }
 
 /// exec has failed: the counts are as before. (What was handed back stays so.)
@@ -103,7 +104,11 @@ import Stacks
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let e = unsafe endpoint(entry)
-        unsafe Lane.service(e, fd)
+        if unsafe slc_relaxed_u32(&e.pointee.descriptors) == UInt32(bitPattern: e.local.pointee.descriptors) {
+            unsafe Lane.atExit(e, fd)
+        } else {
+            unsafe Lane.service(e, fd)
+        }
         if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1) }
         return true
     }

@@ -73,6 +73,7 @@ public func setsockopt(
     let r = unsafe slc_setsockopt(fd, level, name, value, length)
     if r == 0 && level == solSocket {
         unsafe remember(e, name, value, length)
+        if name == 7 || name == 32 { unsafe Lane.sendBufferChanged(e, fd) }  // SO_SNDBUF, SO_SNDBUFFORCE
         if unsafe name == 18 && slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
             && e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
         {
@@ -188,6 +189,20 @@ private func setNonBlocking(_ e: Endpoint, _ on: Bool) {
 }
 
 extension Lane {
+    /// The ring holds no more than the kernel would.
+    static func sendBufferChanged(_ e: Endpoint, _ fd: Int32) {
+        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
+        let lock = unsafe RobustLock(&e.tx.pointee.lock)
+        if lock.acquire() { unsafe mendSend(e, fd) }
+        defer { lock.release() }
+        guard unsafe e.writer != nil, unsafe e.tx.pointee.phase & 1 == 1 else { return }
+        if let limit = unsafe limit(fd, e.pointee.ring_bytes) {
+            unsafe e.pointee.tx_limit = limit
+        } else {
+            unsafe leaveRing(e, fd)
+        }
+    }
+
     /// Ring bytes that this side has not read.
     static func unreadIn(_ e: Endpoint) -> UInt64 {
         guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return 0 }

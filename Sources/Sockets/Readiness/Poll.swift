@@ -293,7 +293,9 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         if unsafe !Lane.hold(e) {
             _ = unsafe slc_add_u32(&e.rx.pointee.plain_calls, 1)
             unsafe held[i] = UInt(bitPattern: e) | 1
-            return
+            // A lane that opened before we were counted is waited for as such.
+            guard unsafe Lane.hold(e) else { return }
+            _ = unsafe slc_sub_u32(&e.rx.pointee.plain_calls, 1)
         }
         unsafe held[i] = UInt(bitPattern: e)
         if unsafe average == nil { unsafe average = unsafe e }

@@ -13,9 +13,15 @@ import Stacks
 
 /// Calls in which libc's own function blocks in the kernel are counted, so that no lane opens under them.
 /// (A handler that leaves by siglongjmp leaves the count up: that socket stays in the kernel.)
-@inline(__always) private func plain(_ e: Endpoint, _ half: Half, _ body: () -> Int) -> Int {
+/// `wasOnLane`: the call has been sent here by its lane; else a lane that opened before the call was counted gets it
+/// (`restartCall`).
+@inline(__always) func plain(_ e: Endpoint, _ half: Half, _ wasOnLane: Bool, _ body: () -> Int) -> Int {
     let generation = unsafe e.pointee.generation
     _ = unsafe slc_add_u32(&half.pointee.plain_calls, 1)
+    if unsafe !wasOnLane && onLane(e) {
+        _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1)
+        return restartCall
+    }
     let r = body()
     // The socket may have been closed meanwhile, and its slot be another's.
     if unsafe e.pointee.generation == generation { _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1) }
@@ -45,7 +51,8 @@ import Stacks
 ) -> Int {
     let e = unsafe endpoint(entry)
     if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
-    if unsafe onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
+    let isOnLane = unsafe onLane(e)
+    if unsafe isOnLane && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
         if n > 0 && UInt(bitPattern: buffer) < 4096 && flags & 0x20 == 0 { return -Int(EFAULT) }
         if n == 0 && call == Int32(SLUICE_CALL_READ.rawValue) { return 0 }
         var v = unsafe iovec(iov_base: buffer, iov_len: n)
@@ -54,7 +61,8 @@ import Stacks
         if r == restartCall { return unsafe again(fd, buffer, n, flags, call) }
         if r != useKernel { return r }
     }
-    let r = unsafe plain(e, e.rx) { unsafe sluice_real_recv(fd, buffer, n, flags, call) }
+    let r = unsafe plain(e, e.rx, isOnLane) { unsafe sluice_real_recv(fd, buffer, n, flags, call) }
+    if r == restartCall { return unsafe again(fd, buffer, n, flags, call) }
     if flags & 0x2 == 0 { unsafe noteReceived(e, r) }
     return r
 }
@@ -72,10 +80,11 @@ import Stacks
 ) -> Int {
     let e = unsafe endpoint(entry)
     if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
-    if unsafe onLane(e) && n >= 0 && !Lane.sendsByKernel(e) {
+    let isOnLane = unsafe onLane(e)
+    if unsafe isOnLane && n >= 0 && !Lane.sendsByKernel(e) {
         if let reason = unservedSend(flags) {
-            unsafe Lane.handBack(e, fd, reason, foreign: false)
-            if unsafe !Lane.sendsByKernel(e) { return -Int(EAGAIN) }
+            let r = unsafe leaveFirst(e, fd, reason, flags)
+            if r < 0 { return r }
         } else {
             if n > 0 && UInt(bitPattern: buffer) < 4096 { return -Int(EFAULT) }
             var v = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: n)
@@ -84,9 +93,35 @@ import Stacks
             if r != useKernel { return r }
         }
     }
-    let r = unsafe plain(e, e.tx) { unsafe sluice_real_send(fd, buffer, n, flags, call) }
+    let r = unsafe plain(e, e.tx, isOnLane) { unsafe sluice_real_send(fd, buffer, n, flags, call) }
+    if r == restartCall { return unsafe sendAgain(fd, buffer, n, flags, call) }
     unsafe noteSent(e, r)
     return r
+}
+
+@inline(never) private func sendAgain(_ fd: Int32, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
+    let entry = DescriptorTable.entry(fd)
+    if DescriptorTable.kind(entry) == 1 { return unsafe send(fd, entry, buffer, n, flags, call) }
+    return unsafe sluice_real_send(fd, buffer, n, flags, call)
+}
+
+/// Goes back to the kernel before a call that the lane does not serve: what was taken back goes first. 0, or -errno.
+private func leaveFirst(_ e: Endpoint, _ fd: Int32, _ reason: Reason, _ flags: Int32) -> Int {
+    unsafe Lane.handBack(e, fd, reason, foreign: false)
+    let interrupts = Interrupts()
+    let dontWait = unsafe flags & 0x40 != 0 || e.isNonBlocking
+    while unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 {
+        unsafe Lane.service(e, fd)
+        guard unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { break }
+        if dontWait { return -Int(EAGAIN) }
+        guard unsafe Lane.hold(e) else { break }
+        let outcome = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
+        unsafe Lane.letGo(e)
+        if outcome == .timedOut { return -Int(EAGAIN) }
+        if outcome == .interrupted { return -Int(EINTR) }
+    }
+    let pending = unsafe Lane.takeError(e)
+    return -Int(pending)
 }
 
 /// Flags that the lane does not serve: the connection goes back to the kernel first.
@@ -103,18 +138,15 @@ public func recvmsg(
 ) -> Int {
     let e = unsafe endpoint(entry)
     if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
-    if unsafe onLane(e) && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024,
+    let isOnLane = unsafe onLane(e)
+    if unsafe isOnLane && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024,
         let v = unsafe iov ?? noParts(n)
     {
         var target = unsafe UserBytes(v, n)
         if unsafe target.total == 0 && msg == nil { return 0 }
         if target.isInvalid { return -Int(EINVAL) }
         let r = unsafe streamReceive(e, fd, &target, ReceiveFlags(raw: flags))
-        if r == restartCall {
-            let entry = DescriptorTable.entry(fd)
-            if DescriptorTable.kind(entry) == 1 { return unsafe recvmsg(fd, entry, msg, iov, n, flags, call) }
-            return unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
-        }
+        if r == restartCall { return unsafe messageAgain(fd, msg, iov, n, flags, call) }
         if r != useKernel {
             if r >= 0, let m = unsafe msg {
                 unsafe m.pointee.msg_namelen = 0
@@ -124,9 +156,20 @@ public func recvmsg(
             return r
         }
     }
-    let r = unsafe plain(e, e.rx) { unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags) }
+    let r = unsafe plain(e, e.rx, isOnLane) {
+        unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
+    }
+    if r == restartCall { return unsafe messageAgain(fd, msg, iov, n, flags, call) }
     if flags & 0x2 == 0 { unsafe noteReceived(e, r) }
     return r
+}
+
+@inline(never) private func messageAgain(
+    _ fd: Int32, _ msg: UnsafeMutablePointer<msghdr>?, _ iov: UnsafePointer<iovec>?, _ n: Int, _ flags: Int32, _ call: Int32
+) -> Int {
+    let entry = DescriptorTable.entry(fd)
+    if DescriptorTable.kind(entry) == 1 { return unsafe recvmsg(fd, entry, msg, iov, n, flags, call) }
+    return unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
 }
 
 private func noParts(_ n: Int) -> UnsafePointer<iovec>? {
@@ -140,10 +183,12 @@ public func sendmsg(
 ) -> Int {
     let e = unsafe endpoint(entry)
     if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
-    if unsafe onLane(e), unsafe !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = unsafe iov ?? noParts(n) {
+    let isOnLane = unsafe onLane(e)
+    if unsafe isOnLane && !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = unsafe iov ?? noParts(n) {
         let control = unsafe msg != nil && msg.unsafelyUnwrapped.pointee.msg_controllen > 0
         if let reason = unservedSend(flags) ?? (control ? .option : nil) {
-            unsafe Lane.handBack(e, fd, reason, foreign: false)
+            let r = unsafe leaveFirst(e, fd, reason, flags)
+            if r < 0 { return r }
         } else {
             var source = unsafe UserBytes(v, n)
             if source.isInvalid { return -Int(EINVAL) }
@@ -151,7 +196,14 @@ public func sendmsg(
             if r != useKernel { return r }
         }
     }
-    let r = unsafe plain(e, e.tx) { unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags) }
+    let r = unsafe plain(e, e.tx, isOnLane) {
+        unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags)
+    }
+    if r == restartCall {
+        let entry = DescriptorTable.entry(fd)
+        if DescriptorTable.kind(entry) == 1 { return unsafe sendmsg(fd, entry, msg, iov, n, flags, call) }
+        return unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags)
+    }
     unsafe noteSent(e, r)
     return r
 }
@@ -164,7 +216,21 @@ public func sendmsg(
 @c(sluice_hand_back_all) public func handBackAll(_ reason: UInt32) {
     unsafe process.sealed = true
     DescriptorTable.each { fd, entry in
-        if DescriptorTable.kind(entry) == 1 { unsafe Lane.handBack(endpoint(entry), fd, Reason(reason), foreign: true) }
+        if DescriptorTable.kind(entry) == 1 {
+            _ = unsafe Lane.beginHandBack(endpoint(entry), fd, Reason(reason), foreign: true)
+        }
+        return true
+    }
+    awaitPeers()
+}
+
+/// Lanes have been left at once: their peers take back what was not read, all of them in one bounded time.
+func awaitPeers() {
+    let end = TakeBack.patience()
+    DescriptorTable.each { fd, entry in
+        guard DescriptorTable.kind(entry) == 1 else { return true }
+        let e = unsafe endpoint(entry)
+        if unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { unsafe TakeBack.await(e, until: end) }
         return true
     }
 }

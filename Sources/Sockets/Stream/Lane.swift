@@ -25,7 +25,7 @@ enum Lane {
         unsafe e.pointee.side = UInt32(side)
         unsafe e.pointee.slot = UInt32(bitPattern: slot)
         unsafe e.pointee.ring_bytes = ring
-        unsafe e.pointee.tx_limit = limit(fd, ring)
+        unsafe e.pointee.tx_limit = ring
         unsafe e.pointee.region_address = UInt64(UInt(bitPattern: map))
         unsafe e.pointee.tx_ring = unsafe UInt64(UInt(bitPattern: rings + (side == 0 ? 0 : Int(ring))))
         unsafe reset(e.tx)
@@ -41,6 +41,8 @@ enum Lane {
         unsafe e.pointee.lane_generation = unsafe e.pointee.lane_generation &+ 1
         unsafe e.pointee.reason = Reason.none.number
         unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_LOOPBACK))
+        // A plain call counts itself and then looks at the lane; who opens a direction looks at the count behind this.
+        slc_fence()
         unsafe e.pointee.counters.lane_openings &+= 1
     }
 
@@ -75,12 +77,16 @@ enum Lane {
         unsafe h.pointee.base = 0
     }
 
-    /// Bytes in flight: never more than the kernel would take, so that taking back is one non-blocking send.
-    private static func limit(_ fd: Int32, _ ring: UInt64) -> UInt64 {
-        var v: Int32 = 0
-        var n: UInt32 = 4
-        guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &v, &n) == 0, v > 0 else { return ring }
-        return min(ring, max(4096, UInt64(v)))
+    /// Bytes in flight: never more than the kernel would take at once, so that taking back is one non-blocking send. Nil:
+    /// so little that the kernel had better go on.
+    static func limit(_ fd: Int32, _ ring: UInt64) -> UInt64? {
+        // SO_MEMINFO (sock_diag(7)): the send buffer's size at 3, what is charged to it at 5.
+        var info: (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0, 0, 0, 0, 0, 0)
+        var n: UInt32 = 36
+        guard unsafe slc_getsockopt(fd, SOL_SOCKET, 55, &info, &n) == 0, n >= 24, info.5 < info.3 else { return nil }
+        let free = UInt64(info.3 &- info.5)
+        let most = free &- free / 8
+        return most >= 2048 ? min(ring, most) : nil
     }
 
     // MARK: phases
@@ -118,6 +124,8 @@ enum Lane {
             unsafe e.tx.pointee.kernel_bytes = c.sent
             unsafe e.tx.pointee.flags |= UInt32(SL_HALF_COUNTED)
         }
+        guard let limit = unsafe limit(fd, e.pointee.ring_bytes) else { return false }
+        unsafe e.pointee.tx_limit = limit
         unsafe slc_set_u64(&d.pointee.kernel_count, e.tx.pointee.kernel_bytes)
         unsafe slc_set_u32(&d.pointee.sender_cpu, slc_cpu() &+ 1)
         unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1)
@@ -236,9 +244,14 @@ enum Lane {
     /// taken back; what we have not read is taken back by the peer, at its next call. With `foreign` a program that is not ours
     /// will read on: the ring is left at once, and the call waits a bounded time for the peer.
     static func handBack(_ e: Endpoint, _ fd: Int32, _ reason: Reason, foreign: Bool) {
+        if unsafe beginHandBack(e, fd, reason, foreign: foreign) { unsafe TakeBack.await(e, until: TakeBack.patience()) }
+    }
+
+    /// All but the wait. True when the peer has bytes to take back.
+    static func beginHandBack(_ e: Endpoint, _ fd: Int32, _ reason: Reason, foreign: Bool) -> Bool {
         unsafe e.pointee.flags |= UInt32(foreign ? SL_EP_FOREIGN | SL_EP_GIVEN_UP : SL_EP_GIVEN_UP)
         unsafe e.pointee.reason = reason.number
-        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
+        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return false }
         let txLock = unsafe RobustLock(&e.tx.pointee.lock)
         if txLock.acquire() { unsafe mendSend(e, fd) }
         unsafe leaveRing(e, fd)
@@ -258,7 +271,7 @@ enum Lane {
         rxLock.release()
         unsafe setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
         count(StackCounter.lanesHandedBack)
-        if mustWait { unsafe TakeBack.await(e) }
+        return mustWait
     }
 
     /// Under the rx lock. True when the peer has bytes to take back.

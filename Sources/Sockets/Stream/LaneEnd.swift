@@ -30,21 +30,39 @@ extension Lane {
         if txLock.acquire() { unsafe mendSend(e, fd) }
         if let d = unsafe e.txDirection {
             unsafe leaveRing(e, fd)
-            unsafe finishTakeBack(e, fd)
-            unsafe slc_release_u32(&d.pointee.ended, 1)
+            unsafe endSending(e, fd, d)
         }
         txLock.release()
         unsafe detach(e)
     }
 
-    /// Bytes taken back must be in the kernel before the FIN.
-    static func finishTakeBack(_ e: Endpoint, _ fd: Int32) {
-        let end = slc_now_ns() &+ 1_000_000_000
-        while unsafe !flush(e, fd) && slc_now_ns() < end {
-            var p = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
-            var pause = timespec(tv_sec: 0, tv_nsec: 10_000_000)
-            _ = unsafe slc_ppoll(&p, 1, &pause, nil)
+    /// Under the tx lock, behind `leaveRing`: the FIN comes next. What the kernel does not take at once (the program has
+    /// made its send buffer smaller since) the receiver finds in the ring, behind the kernel's end.
+    static func endSending(_ e: Endpoint, _ fd: Int32, _ d: Direction) {
+        unsafe slc_release_u32(&d.pointee.ended, UInt32(flush(e, fd) ? SL_ENDED : SL_ENDED_WITH_REST))
+    }
+
+    /// The process exits and is the last that holds the connection: what is in the ring goes back to the kernel, as it would
+    /// be there without us. With bytes unread here the end is no end in order: the survivor's rule makes it a reset.
+    static func atExit(_ e: Endpoint, _ fd: Int32) {
+        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
+        _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_GIVEN_UP))
+        let rxLock = unsafe RobustLock(&e.rx.pointee.lock)
+        if rxLock.acquire() { unsafe mendReceive(e, fd) }
+        var isUnread = false
+        if let d = unsafe e.rxDirection, unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 {
+            let isInRing = unsafe e.rx.pointee.phase & 1 == 1 || slc_acquire_u32(&d.pointee.phase) != e.rx.pointee.phase
+            isUnread = unsafe isInRing && slc_acquire_u64(&d.pointee.producer) != e.rx.pointee.offset
         }
+        rxLock.release()
+        let txLock = unsafe RobustLock(&e.tx.pointee.lock)
+        if txLock.acquire() { unsafe mendSend(e, fd) }
+        if let d = unsafe e.txDirection {
+            unsafe leaveRing(e, fd)
+            if isUnread { _ = unsafe flush(e, fd) } else { unsafe endSending(e, fd, d) }
+            unsafe notifyAll(e)
+        }
+        txLock.release()
     }
 
     private static func resetOnClose(_ fd: Int32) {

@@ -254,7 +254,7 @@ extension Lane {
     private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
         guard let reader = unsafe e.reader, unsafe e.rx.pointee.phase & 1 == 0, unsafe e.rx.pointee.phase > 0 else { return nil }
         let d = unsafe reader.direction
-        if unsafe slc_acquire_u32(&d.pointee.ended) != 0 { return nil }
+        if unsafe slc_acquire_u32(&d.pointee.ended) == UInt32(SL_ENDED) { return nil }
         let end = unsafe slc_relaxed_u64(&d.pointee.ring_end)
         let producer = unsafe slc_acquire_u64(&d.pointee.producer)
         let came = unsafe e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)

@@ -84,14 +84,14 @@ extension Lane {
     }
 
     /// The reader's offset cannot be: either a holder of this half died between claiming and leaving, or it is damage.
-    @inline(never) private static func lostPlace(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter) -> Int {
+    @inline(never) static func lostPlace(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter) -> Int {
         guard unsafe slc_acquire_u64(&writer.direction.pointee.consumer) & ringClaim != 0 else { return unsafe damaged(e, fd) }
         unsafe leaveRing(e, fd)
         return -Int(EAGAIN)
     }
 
     /// Bytes lie unread and the reader has not moved for a millisecond.
-    @inline(__always) private static func peerMayBeGone(_ e: Endpoint, _ writer: RingWriter) -> Bool {
+    @inline(__always) static func peerMayBeGone(_ e: Endpoint, _ writer: RingWriter) -> Bool {
         if unsafe e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) != 0 { return true }
         let now = slc_tsc()
         guard unsafe now &- e.tx.pointee.kernel_look > 1000 &* process.tickRate else { return false }
@@ -102,7 +102,7 @@ extension Lane {
     }
 
     /// Asks the kernel whether the peer still is. Nil: yes, or the kernel phase tells (the ring was left).
-    @inline(never) private static func peerIsGone(_ e: Endpoint, _ fd: Int32) -> Int? {
+    @inline(never) static func peerIsGone(_ e: Endpoint, _ fd: Int32) -> Int? {
         guard let d = unsafe e.txDirection, let r = unsafe e.rxDirection else { return nil }
         var p = (pollfd(), pollfd())
         p.0.fd = fd
@@ -119,6 +119,7 @@ extension Lane {
         let finSeen = p.0.revents & 0x2000 != 0
         let channelGone = p.1.revents & Int16(POLLHUP) != 0
         guard finSeen else { return nil }
+        _ = unsafe slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN))
         let endedInOrder = unsafe slc_acquire_u32(&r.pointee.ended) != 0
         if endedInOrder && !channelGone { return nil }
         if unsafe slc_acquire_u32(&d.pointee.closed) != 0 {
@@ -171,6 +172,7 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
     var wait: Wait? = nil
     var fd = first
     var r = result
+    var patience = Patience()
     defer { if wait != nil { unsafe Lane.letGo(e) } }
     while true {
         if r == useKernel { return source.done > 0 ? source.done : useKernel }
@@ -197,7 +199,33 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
             }
             guard let now = unsafe Lane.current(e, fd) else { return source.done > 0 ? source.done : -Int(EBADF) }
             fd = now
+            unsafe patience.check(e, fd)
         }
         r = unsafe Lane.sendNow(e, fd, &source, flags)
+    }
+}
+
+/// A blocking sender and a ring that stays full: two programs that both send before they read would wait for each other,
+/// where the kernel's buffers, larger than a ring, let them go on. After 20 ms without a byte consumed the ring is left;
+/// the way back to it is open as soon as the reader has caught up.
+struct Patience {
+    private var since: UInt64 = 0
+    private var consumer: UInt64 = 0
+
+    mutating func check(_ e: Endpoint, _ fd: Int32) {
+        guard let d = unsafe e.txDirection else { return }
+        let at = unsafe slc_relaxed_u64(&d.pointee.consumer)
+        let now = slc_now_ns()
+        if since == 0 || at != consumer {
+            since = now
+            consumer = at
+        } else if now &- since > 20_000_000 {
+            let lock = unsafe RobustLock(&e.tx.pointee.lock)
+            if lock.acquire() { unsafe Lane.mendSend(e, fd) }
+            unsafe Lane.leaveRing(e, fd)
+            unsafe Lane.notifyAll(e)
+            lock.release()
+            since = 0
+        }
     }
 }

@@ -8,17 +8,19 @@ import Stacks
 public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
     let e = unsafe endpoint(entry)
     if unsafe slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { unsafe Meet.consider(e, fd) }
-    guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), unsafe !Lane.sendsByKernel(e), n > 0,
+    let isOnLane = unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
+    guard isOnLane, unsafe !Lane.sendsByKernel(e), n > 0,
         slc_is_regular(input) == 1,
         unsafe offset == nil || offset.unsafelyUnwrapped.pointee >= 0
     else {
-        return unsafe plainSendFile(e, fd, input, offset, n)
+        return unsafe plainSendFile(e, fd, input, offset, n, isOnLane)
     }
     let interrupts = Interrupts()
+    var patience = Patience()
     var done = 0
     while done < n {
         let r = unsafe Lane.sendFileNow(e, fd, input, offset, min(n - done, 0x7fff_f000 - done))
-        if r == useKernel { return unsafe done > 0 ? done : plainSendFile(e, fd, input, offset, n) }
+        if r == useKernel { return unsafe done > 0 ? done : plainSendFile(e, fd, input, offset, n, true) }
         if r == 0 { return done }
         if r > 0 {
             done += r
@@ -34,6 +36,7 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
         case .timedOut: return done > 0 ? done : -Int(EAGAIN)
         case .interrupted: return done > 0 ? done : -Int(EINTR)
         }
+        unsafe patience.check(e, fd)
     }
     return done
 }
@@ -45,10 +48,15 @@ private func failed(_ done: Int, _ r: Int) -> Int {
     return -Int(EPIPE)
 }
 
-private func plainSendFile(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
-    _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
-    let r = unsafe sluice_real_sendfile(fd, input, offset, n)
-    _ = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1)
+private func plainSendFile(
+    _ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int, _ isOnLane: Bool
+) -> Int {
+    let r = unsafe plain(e, e.tx, isOnLane) { unsafe sluice_real_sendfile(fd, input, offset, n) }
+    if r == restartCall {
+        let entry = DescriptorTable.entry(fd)
+        if DescriptorTable.kind(entry) == 1 { return unsafe sendfile(fd, entry, input, offset, n) }
+        return unsafe sluice_real_sendfile(fd, input, offset, n)
+    }
     if r > 0 {
         unsafe e.pointee.messages_out = unsafe e.pointee.messages_out &+ 1
         unsafe e.pointee.bytes_out = unsafe e.pointee.bytes_out &+ UInt64(r)
@@ -72,7 +80,14 @@ extension Lane {
         }
         if unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 && !flush(e, fd) { return -Int(EAGAIN) }
         if unsafe e.tx.pointee.phase & 1 == 0 && !enterRing(e, fd) { return unsafe kernelSendFile(e, fd, input, offset, n) }
-        guard let room = writer.room(UInt64(n)) else { return unsafe damaged(e, fd) }
+        guard var room = writer.room(UInt64(n)) else { return unsafe lostPlace(e, fd, writer) }
+        if unsafe room < UInt64(n) || peerMayBeGone(e, writer) {
+            unsafe e.tx.pointee.kernel_look = slc_tsc()
+            if let r = unsafe peerIsGone(e, fd) { return r }
+            if unsafe e.tx.pointee.phase & 1 == 0 { return unsafe kernelSendFile(e, fd, input, offset, n) }
+            guard let now = writer.room(UInt64(n)) else { return unsafe lostPlace(e, fd, writer) }
+            room = now
+        }
         if room == 0 { return -Int(EAGAIN) }
         writer.rewindIfEmpty()
         let position = unsafe Int((e.tx.pointee.offset &- e.tx.pointee.base) & (writer.bytes &- 1))

@@ -6,13 +6,16 @@ import Stacks
 /// The receiver has left the ring for good with bytes unread. The sender takes them back at its next call; one that makes
 /// no call for a while is helped: where ptrace access allows it, the receiver sends them by the sender's own socket.
 enum TakeBack {
-    /// A bounded wait. Blocks up to about 0.2 s.
-    static func await(_ e: Endpoint) {
+    /// How long a call waits for all its peers together: 0.2 s from now (CLOCK_MONOTONIC, ns).
+    static func patience() -> UInt64 { slc_now_ns() &+ 200_000_000 }
+
+    /// A bounded wait: blocks until then at most; behind it the peer is helped once all the same.
+    static func await(_ e: Endpoint, until end: UInt64) {
         guard let d = unsafe e.rxDirection else { return }
         let began = slc_now_ns()
         var helped = false
-        while unsafe slc_acquire_u32(&d.pointee.phase) & 1 == 1 && slc_now_ns() &- began < 200_000_000 {
-            if !helped && slc_now_ns() &- began > 1_000_000 {
+        while unsafe slc_acquire_u32(&d.pointee.phase) & 1 == 1 && (slc_now_ns() < end || !helped) {
+            if !helped && (slc_now_ns() &- began > 1_000_000 || slc_now_ns() >= end) {
                 helped = true
                 if unsafe help(e, d) { return }
             }
