@@ -14,7 +14,9 @@ quietly swift build --package-path "$top" --scratch-path "$build" --product diff
 last=20
 [ "${SLUICE_TEST_ALL:-0}" -eq 0 ] || last=200
 # What fails is run five times more with its seed: it counts as failed when it fails again, else it is shown as seen once.
-# On a busy machine a case's own limits, and calls that meet by chance, are seen so.
+# On a busy machine a case's own limits, and calls that meet by chance, are seen so: three times in 7000 at most, and no hang.
+seen_once=0 allowed=3
+[ "$last" -eq 20 ] || allowed=30
 fails_again() {
     local turn
     for turn in 1 2 3 4 5; do
@@ -31,7 +33,10 @@ for seed in ${SLUICE_CHAOS_SEEDS:-$(seq 1 "$last")}; do
         passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
         say "seed $seed: $totals"
         for name in $(awk '/^FAIL/ { print $2 }' "$work/log" | sort -u); do
+            grep -q "^FAIL $name .*hung$" "$work/log" && continue
             fails_again "$seed" "$name" && continue
+            seen_once=$((seen_once + 1))
+            [ "$seen_once" -le "$allowed" ] || continue
             say "seed $seed: $name was seen to fail once"
             passed=$((passed + 1)) failed=$((failed - 1)) status=0
         done

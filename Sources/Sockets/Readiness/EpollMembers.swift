@@ -7,7 +7,7 @@ import Stacks
 // Members of an epoll set; everything here is under the set's lock.
 extension UnsafeMutablePointer where Pointee == EpollSet {
     func find(_ fd: Int32, _ e: Endpoint) -> UnsafeMutablePointer<Member>? {
-        var m = unsafe pointee.buckets[Int(fd) & (pointee.bucketCount - 1)]
+        var m = unsafe pointee.buckets[Int(fd) & (pointee.bucketCount &- 1)]
         while let p = unsafe m {
             if unsafe p.pointee.fd == fd && p.pointee.endpoint == e { return unsafe p }
             unsafe m = unsafe p.pointee.nextOfHash
@@ -22,7 +22,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         defer { unsafe process.lock.release() }
         guard let m = unsafe record?.assumingMemoryBound(to: Member.self) else { return nil }
         unsafe m.initialize(to: Member(set: self, endpoint: e, fd: fd, events: event.events, data: event.data.u64))
-        let bucket = unsafe Int(fd) & (pointee.bucketCount - 1)
+        let bucket = unsafe Int(fd) & (pointee.bucketCount &- 1)
         unsafe m.pointee.nextOfHash = unsafe pointee.buckets[bucket]
         unsafe pointee.buckets[bucket] = unsafe m
         unsafe pointee.memberCount += 1
@@ -306,7 +306,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe pointee.firstReady = unsafe m
         }
         unsafe pointee.lastReady = unsafe m
-        unsafe pointee.readyCount += 1
+        unsafe pointee.readyCount &+= 1
     }
 
     func popReady() -> UnsafeMutablePointer<Member>? {
@@ -315,7 +315,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         if unsafe pointee.firstReady == nil { unsafe pointee.lastReady = nil }
         unsafe m.pointee.isQueued = false
         unsafe m.pointee.nextReady = nil
-        unsafe pointee.readyCount -= 1
+        unsafe pointee.readyCount &-= 1
         return unsafe m
     }
 
@@ -330,7 +330,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             if unsafe q.pointee.nextReady == m {
                 unsafe q.pointee.nextReady = unsafe m.pointee.nextReady
                 if unsafe pointee.lastReady == m { unsafe pointee.lastReady = unsafe q }
-                unsafe pointee.readyCount -= 1
+                unsafe pointee.readyCount &-= 1
                 unsafe m.pointee.isQueued = false
                 return
             }

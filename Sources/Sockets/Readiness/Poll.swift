@@ -87,7 +87,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
                 EpollSet.watchedFromOutside(entry)
                 if unsafe EpollSet.of(entry).pointee.hasInner { EpollSet.refreshWatched() }
             }
-            i += 1
+            i &+= 1
         }
     }
 
@@ -106,10 +106,10 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
                 unsafe Lane.service(e, fds[i].fd)
                 let events = unsafe Readiness.ring(e) & interest(fds[i].events)
                 unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
-                if events != 0 { ready += 1 }
+                if events != 0 { ready &+= 1 }
                 if unsafe Readiness.kernelCarries(e) { needKernel = true }
             }
-            i += 1
+            i &+= 1
         }
         if ready > 0 && !needKernel { return ready }
         if !needKernel { return 0 }
@@ -134,8 +134,8 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             } else {
                 unsafe fds[i].revents = unsafe real[i].revents
             }
-            if unsafe fds[i].revents != 0 { ready += 1 }
-            i += 1
+            if unsafe fds[i].revents != 0 { ready &+= 1 }
+            i &+= 1
         }
         return ready
     }
@@ -172,11 +172,11 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             if let e = unsafe laned(i) {
                 let events = unsafe Readiness.ring(e) & interest(fds[i].events)
                 unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
-                if events != 0 { ready += 1 }
+                if events != 0 { ready &+= 1 }
             } else {
                 unsafe fds[i].revents = 0
             }
-            i += 1
+            i &+= 1
         }
         return ready
     }
@@ -192,7 +192,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         var i = 0
         while i < count {
             unsafe arm(i, waiter, &slice, &average)
-            i += 1
+            i &+= 1
         }
         var result = unsafe look(kernel: false, &average)
         if result == 0 { result = unsafe block(waiter, slice) }
@@ -200,7 +200,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         var rung = false
         while i < count {
             unsafe disarm(i, waiter, &rung)
-            i += 1
+            i &+= 1
         }
         if let w = unsafe heard, unsafe rung || real[count].revents != 0 { unsafe Waiter.silence(w) }
         unsafe heard = nil
@@ -224,7 +224,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
                 // The end of a killed peer may be a reset, which nobody need ask for.
                 if unsafe e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) == 0 { unsafe real[i].events |= Int16(Readiness.RDHUP) }
             }
-            i += 1
+            i &+= 1
         }
         unsafe real[count] = unsafe pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
         let all = withChannels()
@@ -250,13 +250,13 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         while i < count {
             if let pair = unsafe channel(i) {
                 var k = max(count &+ 1, all &- 8)
-                while unsafe k < all && real[k].fd != pair.pointee.channel { k += 1 }
+                while unsafe k < all && real[k].fd != pair.pointee.channel { k &+= 1 }
                 if k == all {
                     unsafe real[all] = unsafe pollfd(fd: pair.pointee.channel, events: Int16(POLLIN), revents: 0)
-                    all += 1
+                    all &+= 1
                 }
             }
-            i += 1
+            i &+= 1
         }
         return all
     }
@@ -270,17 +270,17 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
 
     private func readChannels(_ all: Int) {
         var k = count &+ 1
-        while unsafe k < all && real[k].revents == 0 { k += 1 }
+        while unsafe k < all && real[k].revents == 0 { k &+= 1 }
         guard k < all else { return }
         unsafe process.lock.acquire()
         var i = 0
         while i < count {
             if let pair = unsafe channel(i) {
                 k = count &+ 1
-                while unsafe k < all && real[k].fd != pair.pointee.channel { k += 1 }
+                while unsafe k < all && real[k].fd != pair.pointee.channel { k &+= 1 }
                 if unsafe k < all && real[k].revents != 0 { unsafe pair.readChannel() }
             }
-            i += 1
+            i &+= 1
         }
         unsafe process.lock.release()
     }

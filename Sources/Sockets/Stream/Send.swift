@@ -56,7 +56,7 @@ extension Lane {
         }
         if room == 0 { return -Int(EAGAIN) }
         writer.rewindIfEmpty()
-        var n = min(Int(room), wanted)
+        var n = Int(truncatingIfNeeded: min(room, UInt64(truncatingIfNeeded: wanted)))
         let result = n
         var offset = unsafe e.tx.pointee.offset
         while n > 0 {
@@ -65,7 +65,7 @@ extension Lane {
             unsafe writer.write(p, k, at: offset)
             offset &+= UInt64(k)
             source.advance(k)
-            n -= k
+            n = n &- k
         }
         unsafe published(e, fd, writer, offset, result)
         return result
