@@ -28,6 +28,8 @@ import SharedMemory
     public var startTicks: UInt64 = 0
     public var startNs: UInt64 = 0
     public var ticksPerUs: UInt64 = 0
+    /// The CPU quota of this process's control group in thousandths of a CPU, when the first lane opened; 0: none.
+    public var cpuQuota: UInt32 = 0
     /// The program needs every number it may have: Sluice makes no descriptors any more.
     public var isCrowded = false
     public var random: UInt64 = 0
@@ -66,9 +68,10 @@ extension ProcessState {
         nonce = fresh | 1
     }
 
-    /// Learns the rate of the time stamp counter from the time since start.
+    /// Learns the rate of the time stamp counter from the time since start, and the quota.
     public mutating func calibrate() {
         guard ticksPerUs == 0 else { return }
+        cpuQuota = slc_cpu_quota()
         var ns = slc_now_ns() &- startNs
         while ns < 100_000 { ns = slc_now_ns() &- startNs }
         ticksPerUs = max(1, (slc_tsc() &- startTicks) / max(1, ns / 1000))

@@ -154,6 +154,10 @@ SLC_HIDDEN long slc_diag_inode(int netlink, const struct slc_address *source, co
 SLC_HIDDEN long slc_epoll_member_inode(int fd, uint64_t *inode);
 /// The process's command name into 32 bytes at `target`.
 SLC_HIDDEN long slc_own_name(char *target);
+/// What cpu.max of a control group says (cgroups(7), version 2), in thousandths of a CPU; 0: no quota, or not understood.
+SLC_HIDDEN uint32_t slc_parse_quota(const char *text, size_t n);
+/// The least quota of this process's group and those above it; 0: none. Reads some files.
+SLC_HIDDEN uint32_t slc_cpu_quota(void);
 /// 1 when `fd` is a tmpfs file of exactly this size, sealed against shrinking, growing and further seals.
 SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
 /// SO_PEERCRED: process id of the other end, in our namespace.

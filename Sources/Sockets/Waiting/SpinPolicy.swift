@@ -14,15 +14,21 @@ struct SpinPolicy {
     /// Waits that are shorter than this on average are spun for.
     static var payingUs: UInt64 { 20 }
 
+    /// Under a quota of less than two CPUs a spin eats what the program may need to work with: shorter in proportion.
+    @inline(__always) static func rationed(_ us: UInt64) -> UInt64 {
+        let quota = unsafe process.cpuQuota
+        return quota == 0 || quota >= 2000 ? us : us &* UInt64(quota) / 2000
+    }
+
     /// Ticks to spin now; 0: sleep at once.
     @inline(__always) static func budget(_ kind: Kind, average: UInt32, trial: inout UInt32) -> UInt64 {
         let rate = unsafe process.tickRate
         if unsafe process.settings.chaos != 0 && process.nextRandom() & 1 == 0 { return 0 }
         if unsafe process.settings.receiveMode >= 0 || process.settings.spinIsSet { return fixed(kind) &* rate }
-        if UInt64(average) <= payingUs &* 1000 { return longestUs &* rate }
+        if UInt64(average) <= rationed(payingUs) &* 1000 { return rationed(longestUs) &* rate }
         trial = trial &+ 1
         let period: UInt32 = average < 1_000_000 ? 512 : 4096
-        return trial % period < 8 ? longestUs &* rate : 0
+        return trial % period < 8 ? rationed(longestUs) &* rate : 0
     }
 
     /// Microseconds by the user's settings.
