@@ -8,7 +8,7 @@ import Stacks
 
 extension UnsafeMutablePointer where Pointee == EpollSet {
     func announceOne(_ w: UnsafeMutablePointer<Watch>) {
-        guard let waiter = unsafe pointee.waiter, let word = unsafe w.pointee.waiter else { return }
+        guard let waiter = unsafe pointee.waiter, let word = unsafe w.pointee.word else { return }
         unsafe Sleeper.announce(word, number: waiter.pointee.number)
     }
 
@@ -27,7 +27,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         guard let waiter = unsafe pointee.waiter, unsafe !pointee.isGuest else { return }
         var p = unsafe pointee.watches
         while let w = unsafe p {
-            if let word = unsafe w.pointee.waiter { _ = unsafe Sleeper.awake(word, number: waiter.pointee.number) }
+            if let word = unsafe w.pointee.word { _ = unsafe Sleeper.awake(word, number: waiter.pointee.number) }
             unsafe p = unsafe w.pointee.next
         }
     }
@@ -85,7 +85,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         var p = unsafe pointee.watches
         while let w = unsafe p {
             unsafe p = unsafe w.pointee.next
-            guard let word = unsafe w.pointee.waiter else {
+            guard let word = unsafe w.pointee.word else {
                 _ = unsafe suspect(w)
                 continue
             }
@@ -106,7 +106,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     @inline(__always) func hasBits() -> Bool {
         var p = unsafe pointee.watches
         while let w = unsafe p {
-            if let word = unsafe w.pointee.waiter, unsafe slc_relaxed_u64(&word.pointee.ready) != 0 { return true }
+            if let word = unsafe w.pointee.word, unsafe slc_relaxed_u64(&word.pointee.ready) != 0 { return true }
             unsafe p = unsafe w.pointee.next
         }
         return false

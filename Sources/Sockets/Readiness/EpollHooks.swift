@@ -74,7 +74,7 @@ extension EpollSet {
             }
             _ = unsafe slc_or_u64(sl_space_waiters(tx), w.pointee.bit)
             if unsafe Readiness.ring(e) & Readiness.OUT != 0 {
-                if let word = unsafe w.pointee.waiter {
+                if let word = unsafe w.pointee.word {
                     _ = unsafe slc_or_u64(&word.pointee.ready, 1 << UInt64(e.pointee.slot & 63))
                 }
                 unsafe m.pointee.set.wakeOwn()

@@ -230,7 +230,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe event.data.u64 = Tags.channel
             _ = unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, pair.pointee.channel, &event)
         }
-        if let word = unsafe w.pointee.waiter {
+        if let word = unsafe w.pointee.word {
             unsafe slc_set_u32(&word.pointee.kind, 2)
             _ = unsafe Sleeper.awake(word, number: waiter.pointee.number)
         }

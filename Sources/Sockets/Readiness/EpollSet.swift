@@ -18,7 +18,7 @@ import Stacks
     /// Our waiter's bit in the masks of a slot; none without a number.
     @inline(__always) var bit: UInt64 { index < 0 ? 0 : 1 &<< UInt64(truncatingIfNeeded: index) }
     /// Our waiter's words in the region.
-    @inline(__always) var waiter: UnsafeMutablePointer<sl_waiter>? {
+    @inline(__always) var word: UnsafeMutablePointer<sl_waiter>? {
         unsafe index < 0 ? nil : sl_region_waiter(region, side, index)
     }
 }

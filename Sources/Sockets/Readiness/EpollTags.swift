@@ -60,6 +60,7 @@ enum Tags {
 
     /// Before the first tag, and before a fork: the processes that have a set together tell each other's tags.
     static func prepare() {
-        if unsafe secret == 0 { unsafe secret = unsafe (process.nonce ^ slc_tsc() << 32) & ~0xffff_ffff | 1 << 63 }
+        guard unsafe slc_relaxed_u64(&secret) == 0 else { return }
+        _ = unsafe slc_cas_u64(&secret, 0, (process.nonce ^ slc_tsc() << 32) & ~0xffff_ffff | 1 << 63)
     }
 }

@@ -49,11 +49,16 @@ import Stacks
     }
 
     private func stay(_ visit: UnsafeMutablePointer<Visit>, hasLooked: Bool) -> Int {
-        if !hasLooked || timeoutNs == 0 {
-            let n = unsafe collect(askKernel: mask != nil || timeoutNs == 0)
-            if n != 0 || timeoutNs == 0 { return n }
+        var n = 0
+        if !hasLooked {
+            n = unsafe collect(askKernel: mask != nil || timeoutNs == 0)
+        } else if timeoutNs == 0 {
+            n = kernelNow(0)
+            if n >= 0 && n < max { n = again(n) }
+            leaveBell()
         }
-        var n = spin()
+        if n != 0 || timeoutNs == 0 { return n }
+        n = spin()
         if n != 0 { return n }
         while true {
             n = unsafe sleep(visit)
@@ -141,7 +146,8 @@ import Stacks
     }
 
     private func spin() -> Int {
-        guard unsafe mask == nil, unsafe set.pointee.laned > 0 && !set.pointee.isGuest, let first = unsafe set.pointee.watches else { return 0 }
+        guard unsafe mask == nil, unsafe set.pointee.laned > 0 && !set.pointee.isGuest, let first = unsafe set.pointee.watches
+        else { return 0 }
         let budget = unsafe SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
         guard budget != 0, unsafe !peerIsHere(first) else { return 0 }
         let began = slc_tsc()
