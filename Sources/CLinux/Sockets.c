@@ -184,6 +184,41 @@ long slc_epoll_member_inode(int fd, uint64_t *inode) {
     return 0;
 }
 
+static uint64_t number_after(const char *line, const char *word, unsigned base) {
+    const char *p = strstr(line, word);
+    uint64_t v = 0;
+    if (!p) return 0;
+    for (p += strlen(word); *p == ' '; p++) {}
+    for (;; p++) {
+        unsigned d = *p >= '0' && *p <= '9' ? (unsigned)(*p - '0') : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a') + 10 : base;
+        if (d >= base) return v;
+        v = v * base + d;
+    }
+}
+
+long slc_each_epoll_member(int fd, void (*each)(void *, int, uint64_t), void *argument) {
+    char path[64], text[4096];
+    put_decimal(stpcpy(path, "/proc/self/fdinfo/"), (unsigned)fd);
+    long info = slc_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (info < 0) return info;
+    size_t have = 0;
+    long n;
+    while ((n = slc_read((int)info, text + have, sizeof text - 1 - have)) > 0) {
+        char *line = text, *end;
+        have += (size_t)n;
+        text[have] = 0;
+        for (; (end = strchr(line, '\n')); line = end + 1) {
+            *end = 0;
+            if (strncmp(line, "tfd:", 4) == 0) each(argument, (int)number_after(line, "tfd:", 10), number_after(line, "data:", 16));
+        }
+        have = (size_t)(text + have - line);
+        memmove(text, line, have);
+        if (have == sizeof text - 1) have = 0;
+    }
+    slc_close((int)info);
+    return n;
+}
+
 long slc_peer_uid(int fd, uint32_t *uid) {
     struct ucred c;
     uint32_t n = sizeof c;

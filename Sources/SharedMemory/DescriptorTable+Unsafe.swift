@@ -11,6 +11,8 @@ public enum DescriptorTable {
     @inline(__always) public static func kind(_ entry: UInt64) -> UInt64 { entry & 63 }
     @inline(__always) public static func address(_ entry: UInt64) -> UInt { UInt(entry & 0x0000_ffff_ffff_ffc0) }
 
+    @inline(__always) public static func generation(_ entry: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: entry >> 48) }
+
     public static func word(kind: UInt64, address: UInt, generation: UInt32) -> UInt64 {
         UInt64(generation & 0xffff) << 48 | UInt64(address) | kind
     }

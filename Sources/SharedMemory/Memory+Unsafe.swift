@@ -13,6 +13,11 @@ public enum Memory {
         unsafe pointer(slc_mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
     }
 
+    /// Zeroed memory that fork children share.
+    public static func sharedByFork(_ bytes: Int) -> UnsafeMutableRawPointer? {
+        unsafe pointer(slc_mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
+    }
+
     /// Maps a part of a memfd, shared. It is mapped without access first and made accessible after munlock: under
     /// mlockall(MCL_FUTURE) a sparse mapping would otherwise become resident at once.
     public static func shared(_ fd: Int32, offset: Int, bytes: Int) -> UnsafeMutableRawPointer? {

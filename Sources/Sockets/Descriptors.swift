@@ -256,6 +256,8 @@ extension Lane {
 enum OwnMove {
     /// The program wants this number by dup2: what we had there moves to another one. True when done.
     static func away(_ fd: Int32) -> Bool {
+        unsafe process.setsLock.acquire()
+        defer { unsafe process.setsLock.release() }
         unsafe process.lock.acquire()
         defer { unsafe process.lock.release() }
         let fresh = OwnDescriptor.duplicate(fd)

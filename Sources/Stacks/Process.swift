@@ -19,8 +19,11 @@ import SharedMemory
     /// Mapped chunks of 64 endpoints.
     public var chunks: UnsafeMutablePointer<UnsafeMutableRawPointer?>? = nil
     public var pairs: UnsafeMutablePointer<Pair>? = nil
-    /// First of the process's epoll sets (Sockets).
+    /// First of the process's epoll sets, and of the records of closed ones (Sockets). Both are under `setsLock`.
     public var sets: UnsafeMutableRawPointer? = nil
+    public var freeSets: UnsafeMutableRawPointer? = nil
+    /// Before any set's lock, which comes before `lock`.
+    public var setsLock = PrivateLock()
     /// Lanes that are open now; 0 lets many paths stay short.
     public var lanes: UInt32 = 0
     /// Turned off for good: a seccomp filter or io_uring hides calls from us.

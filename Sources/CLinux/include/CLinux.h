@@ -168,6 +168,8 @@ SLC_HIDDEN long slc_foreign_descriptor(int pid, int number);
 SLC_HIDDEN long slc_is_regular(int fd);
 /// The inode of a descriptor, 0 on failure.
 SLC_HIDDEN uint64_t slc_inode(int fd);
+/// Calls `each(argument, number, data)` for every member of the epoll set `fd`, by /proc. 0, or -errno.
+SLC_HIDDEN long slc_each_epoll_member(int fd, void (*each)(void *argument, int number, uint64_t data), void *argument);
 /// SO_PEERCRED: user id of the other end, as it was at connect or listen.
 SLC_HIDDEN long slc_peer_uid(int fd, uint32_t *uid);
 
@@ -244,6 +246,20 @@ SLC_INLINE void slc_leave(void) {
     struct slc_thread *t = slc_self();
     if (--t->critical == 0 && __builtin_expect(t->deferred, 0)) slc_run_deferred();
 }
+
+// MARK: calls that may be left
+
+/// On the stack of a call that counts on something: what is to run when the thread leaves the call by siglongjmp out of a
+/// handler, by cancellation or by pthread_exit. (The old form of cleanup handlers: glibc's longjmp runs them as well.)
+struct slc_stay {
+    struct _pthread_cleanup_buffer buffer;
+};
+void _pthread_cleanup_push(struct _pthread_cleanup_buffer *buffer, void (*routine)(void *), void *argument);
+void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *buffer, int execute);
+SLC_INLINE void slc_begin_stay(struct slc_stay *stay, void (*left)(void *), void *argument) {
+    _pthread_cleanup_push(&stay->buffer, left, argument);
+}
+SLC_INLINE void slc_end_stay(struct slc_stay *stay) { _pthread_cleanup_pop(&stay->buffer, 0); }
 
 // MARK: the descriptor table (process-private; docs in Sockets/DescriptorTable.swift)
 

@@ -134,6 +134,20 @@ typedef struct sl_stack_header {
 _Static_assert(sizeof(sl_stack_header) == 640, "sl_stack_header");
 #define SL_STACK_FIRST_ENDPOINT 4096u
 
+// ───────────────────────────── an epoll set over fork ─────────────────────────────
+
+/// What the processes that have an epoll set together since a fork share of it, beside the kernel's set itself.
+typedef struct sl_set_share {
+    uint32_t holders;  ///< processes that have a descriptor of the set
+    uint32_t used;     ///< 1: one that has it by a fork waits in it or changes it
+    uint32_t yielded;  ///< 1: the others may take what the kernel's set says for the truth: it keeps no member for itself
+    uint32_t reserved;
+} sl_set_share;
+_Static_assert(sizeof(sl_set_share) == 16, "sl_set_share");
+static inline uint32_t *sl_holders(sl_set_share *s) { return &s->holders; }
+static inline uint32_t *sl_used(sl_set_share *s) { return &s->used; }
+static inline uint32_t *sl_yielded(sl_set_share *s) { return &s->yielded; }
+
 // ───────────────────────────── a pair region ─────────────────────────────
 //
 //   [header][side 0 waiters][side 1 waiters][64 slots] ... [64 x (ring 0->1, ring 1->0)]

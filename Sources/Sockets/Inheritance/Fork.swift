@@ -9,8 +9,8 @@ import Stacks
 
 @c(sluice_fork_prepare) public func forkPrepare() {
     guard unsafe process.started else { return }
+    EpollSet.prepareFork()
     unsafe process.lock.acquire()
-    EpollSet.lockAll()
     guard unsafe process.isOwner else { return }
     DescriptorTable.each { _, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
@@ -27,8 +27,8 @@ import Stacks
 
 @c(sluice_fork_parent) public func forkParent() {
     guard unsafe process.started else { return }
-    EpollSet.unlockAll()
     unsafe process.lock.release()
+    EpollSet.endFork()
 }
 
 @c(sluice_fork_child) public func forkChild() {
@@ -37,7 +37,6 @@ import Stacks
     unsafe me.pointee.tid = 0
     unsafe me.pointee.robust_head = 0
     unsafe me.pointee.waiter = 0
-    EpollSet.resetLocks()
     unsafe process.lock.resetAfterFork()
     unsafe process.pid = slc_getpid()
     unsafe process.renewNonce()
@@ -66,6 +65,7 @@ import Stacks
     guard unsafe process.started else { return }
     // A vfork child shares our memory: it hands back, and counts nothing.
     let isOwner = unsafe process.isOwner
+    if isOwner { EpollSet.leaveByExec() }
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let e = unsafe endpoint(entry)
@@ -83,6 +83,7 @@ import Stacks
 /// exec has failed: the counts are as before. (What was handed back stays so.)
 @c(sluice_exec_failed) public func execFailed() {
     guard unsafe process.started, unsafe process.isOwner else { return }
+    EpollSet.stay()
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let flags = slc_fcntl(fd, F_GETFD, 0)
@@ -100,6 +101,7 @@ import Stacks
         }
         unsafe p = unsafe pair.pointee.next
     }
+    EpollSet.leaveAll()
     // A peer that left its end is owed what it had not read; counts of shared ends are kept true.
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }

@@ -11,46 +11,65 @@ import Stacks
 public func epollCtl(
     _ fd: Int32, _ entry: UInt64, _ operation: Int32, _ target: Int32, _ event: UnsafeMutablePointer<epoll_event>?
 ) -> Int {
-    let set = unsafe EpollSet.of(entry)
     let targetEntry = DescriptorTable.entry(target)
-    unsafe set.pointee.fd = fd
+    if unsafe EpollSet.of(entry).pointee.share != nil { unsafe EpollSet.of(entry).meetSharers(entry) }
     switch DescriptorTable.kind(targetEntry) {
     case 1: break
     case 2:
         let r = unsafe slc_epoll_ctl(fd, operation, target, event)
         if r == 0 && operation == EPOLL_CTL_ADD {
-            unsafe set.pointee.hasInner = true
+            if let set = unsafe EpollSet.locked(entry) {
+                unsafe set.pointee.hasInner = true
+                unsafe set.pointee.lock.release()
+            }
             EpollSet.watchedFromOutside(targetEntry)
         }
         return r
     default: return unsafe slc_epoll_ctl(fd, operation, target, event)
     }
     let e = unsafe endpoint(targetEntry)
-    unsafe set.pointee.lock.acquire()
-    defer { unsafe set.pointee.lock.release() }
+    let isLaned = unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
+    if unsafe isLaned && operation != EPOLL_CTL_DEL && EpollSet.of(entry).isKernelOnly {
+        unsafe Lane.handBack(e, target, .sharedByFork, foreign: true)
+    }
+    guard let set = unsafe EpollSet.locked(entry) else { return unsafe slc_epoll_ctl(fd, operation, target, event) }
+    unsafe set.pointee.fd = fd
+    var reason = Reason.none
+    let r: Int
     switch operation {
-    case EPOLL_CTL_ADD: return unsafe addMember(set, fd, target, e, event)
-    case EPOLL_CTL_MOD: return unsafe modifyMember(set, fd, target, e, event)
-    default:
-        if operation == EPOLL_CTL_DEL, let m = unsafe set.find(target, e), unsafe m.pointee.watch != nil,
-            unsafe !set.pointee.isShared
-        {
-            if unsafe m.pointee.isParked { return -Int(ENOENT) }
+    case EPOLL_CTL_ADD: r = unsafe addMember(set, fd, target, e, event, &reason)
+    case EPOLL_CTL_MOD: r = unsafe modifyMember(set, fd, target, e, event)
+    case EPOLL_CTL_DEL: r = unsafe deleteMember(set, fd, target, e, event)
+    default: r = unsafe slc_epoll_ctl(fd, operation, target, event)
+    }
+    unsafe set.pointee.lock.release()
+    if reason != .none { unsafe Lane.handBack(e, target, reason, foreign: true) }
+    return r
+}
+
+private func deleteMember(
+    _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?
+) -> Int {
+    if let m = unsafe set.find(target, e), unsafe m.pointee.watch != nil {
+        if unsafe m.pointee.isParked { return -Int(ENOENT) }
+        if unsafe !set.isShared {
             unsafe m.pointee.isParked = true
             return 0
         }
-        let r = unsafe slc_epoll_ctl(fd, operation, target, event)
-        if r == 0, let m = unsafe set.find(target, e) { unsafe set.remove(m) }
-        return r
     }
+    let r = unsafe slc_epoll_ctl(fd, EPOLL_CTL_DEL, target, event)
+    if r == 0, let m = unsafe set.find(target, e) { unsafe set.remove(m) }
+    return r
 }
 
 private func addMember(
-    _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?
+    _ set: Set, _ fd: Int32, _ target: Int32, _ e: Endpoint, _ event: UnsafeMutablePointer<epoll_event>?, _ reason: inout Reason
 ) -> Int {
-    if let m = unsafe set.find(target, e), unsafe m.pointee.watch != nil, let event = unsafe event, unsafe !set.pointee.isShared {
+    if let m = unsafe set.find(target, e), unsafe m.pointee.watch != nil, let event = unsafe event,
+        unsafe m.pointee.isParked || !set.isShared
+    {
         guard unsafe m.pointee.isParked else { return -Int(EEXIST) }
-        if unsafe event.pointee.events & (1 << 28) == 0 {
+        if unsafe event.pointee.events & (1 << 28) == 0 && !set.isKernelOnly {
             unsafe m.pointee.isParked = false
             unsafe rearm(set, m, event.pointee)
             return 0
@@ -63,9 +82,14 @@ private func addMember(
     let r = unsafe slc_epoll_ctl(fd, EPOLL_CTL_ADD, target, event)
     guard r == 0, let event = unsafe event else { return r }
     if let stale = unsafe set.find(target, e) { unsafe set.remove(stale) }
-    guard let m = unsafe set.add(target, e, event.pointee) else { return r }
+    guard let m = unsafe set.add(target, e, event.pointee) else {
+        // Without a record it cannot be served here, should it get a lane.
+        reason = .resources
+        return r
+    }
     if unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) {
-        unsafe set.takeOver(m, isRegistered: true)
+        reason = unsafe set.takeOver(m, isRegistered: true)
+        guard unsafe m.pointee.watch != nil else { return r }
         unsafe set.enqueue(m, isNew: true)
         unsafe set.wakeOwn()
     }
@@ -78,7 +102,10 @@ private func modifyMember(
     guard let m = unsafe set.find(target, e), let event = unsafe event else {
         return unsafe slc_epoll_ctl(fd, EPOLL_CTL_MOD, target, event)
     }
+    if unsafe m.pointee.isParked { return -Int(ENOENT) }
     if unsafe m.pointee.isExclusive || event.pointee.events & (1 << 28) != 0 { return -Int(EINVAL) }
+    // The other process that has the set is to see it.
+    if unsafe set.isKernelOnly { unsafe set.detach(m) }
     if unsafe m.pointee.watch == nil {
         let r = unsafe slc_epoll_ctl(fd, EPOLL_CTL_MOD, target, event)
         if r == 0 {
@@ -87,7 +114,6 @@ private func modifyMember(
         }
         return r
     }
-    if unsafe m.pointee.isParked { return -Int(ENOENT) }
     unsafe rearm(set, m, event.pointee)
     return 0
 }
@@ -107,24 +133,27 @@ public func epollWait(
     _ mask: UnsafePointer<sigset_t>?
 ) -> Int {
     let set = unsafe EpollSet.of(entry)
-    unsafe set.pointee.fd = fd
     guard let events = unsafe events, max > 0 else { return unsafe sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
-    if unsafe set.pointee.waiter == nil && !set.pointee.hasInner {
+    if unsafe set.pointee.share != nil { unsafe set.meetSharers(entry) }
+    if unsafe set.pointee.waiter == nil && !set.pointee.hasInner && !set.isShared {
         // A call that does not sleep need not be woken.
         if timeoutNs == 0 {
             let r = unsafe sluice_real_epoll_pwait(fd, events, max, 0, mask)
             return unsafe r > 0 && set.pointee.waiter != nil ? set.sortOut(events, 0, r) : r
         }
-        unsafe set.fallAsleep()
-        let slept = unsafe set.pointee.waiter == nil
-        let r = unsafe slept ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0
-        _ = unsafe set.wakeUp()
+        var slept = false
+        let r = unsafe Visit.to(set, entry, asleep: true) { _ in
+            slept = unsafe set.pointee.waiter == nil
+            return unsafe slept ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0
+        }
+        guard let r else { return unsafe sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) }
         guard unsafe set.pointee.waiter != nil, r > 0 || !slept else { return r }
         // A lane was opened while we slept.
         let kept = unsafe set.sortOut(events, 0, r)
         if kept > 0 { return kept }
     }
-    return unsafe EpollCall(set, fd, events, Int(max), timeoutNs, mask).run()
+    let call = unsafe EpollCall(set, entry, fd, events, Int(max), timeoutNs, mask)
+    return call.run()
 }
 
 extension UnsafeMutablePointer where Pointee == EpollSet {
@@ -149,7 +178,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     private func takeNews(_ data: UInt64, _ events: UInt32) {
         unsafe pointee.lock.acquire()
         if data == Tags.bell {
-            if let w = unsafe pointee.waiter { unsafe Waiter.silence(w) }
+            if let w = unsafe pointee.waiter, unsafe !pointee.isGuest { unsafe Waiter.silence(w) }
         } else if data == Tags.channel {
             unsafe readChannels()
         } else if let m = unsafe Tags.member(data), unsafe m.pointee.set == self {
@@ -159,44 +188,13 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe pointee.lock.release()
     }
 
-    /// Takes the bits that peers have set.
-    func takeBits() {
-        var p = unsafe pointee.watches
-        while let w = unsafe p {
-            unsafe p = unsafe w.pointee.next
-            let word = unsafe sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!
-            guard unsafe slc_relaxed_u64(&word.pointee.ready) != 0 else { continue }
-            var bits = unsafe slc_exchange_u64(&word.pointee.ready, 0)
-            while bits != 0 {
-                let slot = bits.trailingZeroBitCount
-                bits &= bits &- 1
-                var m = unsafe w.pointee.members[slot]
-                while let member = unsafe m {
-                    unsafe enqueue(member, isNew: false)
-                    unsafe m = unsafe member.pointee.nextOfSlot
-                }
-            }
-        }
-    }
-
-    @inline(__always) func hasBits() -> Bool {
-        var p = unsafe pointee.watches
-        while let w = unsafe p {
-            if unsafe slc_relaxed_u64(&sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!.pointee.ready) != 0 {
-                return true
-            }
-            unsafe p = unsafe w.pointee.next
-        }
-        return false
-    }
-
     /// Reports ready members, each at most once, in turn. Under the set's lock.
     func report(_ out: UnsafeMutablePointer<epoll_event>, _ room: Int) -> Int {
         var n = 0
         var turns = unsafe pointee.readyCount
         while turns > 0 && n < room, let m = unsafe popReady() {
             turns -= 1
-            if unsafe pointee.isShared && !isRegistered(m) {
+            if unsafe m.pointee.endpoint.pointee.flags & UInt32(SL_EP_FOREIGN) != 0 && pointee.share != nil && !isRegistered(m) {
                 unsafe remove(m)
                 continue
             }
@@ -277,7 +275,7 @@ extension UnsafeMutablePointer where Pointee == Member {
     func armSpace() {
         guard let w = unsafe pointee.watch, let tx = unsafe pointee.endpoint.txDirection else { return }
         if unsafe pointee.endpoint.tx.pointee.phase & 1 == 0 { return unsafe armKernelSpace() }
-        _ = unsafe slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
+        if unsafe !pointee.set.pointee.isGuest { _ = unsafe slc_or_u64(sl_space_waiters(tx), w.pointee.bit) }
         if unsafe Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { unsafe pointee.set.enqueue(self, isNew: false) }
     }
 

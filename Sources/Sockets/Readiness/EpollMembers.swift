@@ -99,8 +99,27 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
                 unsafe p = unsafe q.pointee.nextOfSlot
             }
         }
-        guard unsafe w.pointee.members[slot] == nil, let d = unsafe m.pointee.endpoint.rxDirection else { return }
-        _ = unsafe slc_and_u64(sl_data_waiters(d), ~(1 << UInt64(w.pointee.index)))
+        // A guest's number is another process's, which goes on.
+        guard unsafe w.pointee.members[slot] == nil, unsafe !pointee.isGuest, let d = unsafe m.pointee.endpoint.rxDirection
+        else { return }
+        _ = unsafe slc_and_u64(sl_data_waiters(d), ~w.pointee.bit)
+    }
+
+    /// The member stays, as one that the kernel alone serves.
+    func detach(_ m: UnsafeMutablePointer<Member>) {
+        guard let w = unsafe m.pointee.watch else { return }
+        unsafe dequeue(m)
+        unsafe pointee.laned -= 1
+        unsafe cutFromSlot(m, w)
+        unsafe m.pointee.watch = nil
+        unsafe process.lock.acquire()
+        unsafe Tags.give(m.pointee.tag)
+        unsafe process.lock.release()
+        unsafe m.pointee.tag = 0
+        unsafe m.pointee.isParked = false
+        unsafe m.pointee.isDisarmed = false
+        unsafe m.pointee.kernelNews = false
+        unsafe m.pointee.seenEvents = 0
     }
 
     // MARK: lanes
@@ -109,14 +128,20 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     static var lanedEvents: UInt32 { Readiness.IN | Readiness.RDHUP | Readiness.PRI | 1 << 31 }
 
     /// The member's endpoint has a lane: our tag in the kernel's set, our bit among the data waiters, our bell in the set.
-    func takeOver(_ m: UnsafeMutablePointer<Member>, isRegistered: Bool) {
-        guard unsafe m.pointee.watch == nil else { return }
+    /// Returns `.none`, or why the member cannot be served here and its lane must be handed back.
+    func takeOver(_ m: UnsafeMutablePointer<Member>, isRegistered: Bool) -> Reason {
+        guard unsafe m.pointee.watch == nil else { return .none }
+        if unsafe isShared {
+            if unsafe isKernelOnly { return .sharedByFork }
+            // The other one has it, and this process does not use it.
+            if unsafe pointee.isInherited { return .none }
+        }
         let e = unsafe m.pointee.endpoint
-        guard unsafe ensureBell(), let watch = unsafe watch(for: e) else { return }
+        guard unsafe ensureWaiter(), let watch = unsafe watch(for: e) else { return .resources }
         unsafe process.lock.acquire()
         unsafe m.pointee.tag = unsafe Tags.take(m)
         unsafe process.lock.release()
-        guard unsafe m.pointee.tag != 0 else { return }
+        guard unsafe m.pointee.tag != 0 else { return .resources }
         var event = unsafe epoll_event()
         unsafe event.events = unsafe Self.lanedEvents
         unsafe event.data.u64 = unsafe m.pointee.tag
@@ -132,12 +157,18 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe m.pointee.nextOfSlot = unsafe watch.pointee.members[Int(e.pointee.slot & 63)]
         unsafe watch.pointee.members[Int(e.pointee.slot & 63)] = unsafe m
         unsafe pointee.laned += 1
-        if let d = unsafe e.rxDirection { _ = unsafe slc_or_u64(sl_data_waiters(d), 1 << UInt64(watch.pointee.index)) }
+        if let d = unsafe e.rxDirection { _ = unsafe slc_or_u64(sl_data_waiters(d), watch.pointee.bit) }
         slc_fence()
-        if unsafe pointee.sleepers > 0 || pointee.isWatched { unsafe announceOne(watch) }
+        if unsafe isSleptIn || pointee.isWatched { unsafe announceOne(watch) }
+        if unsafe watch.pointee.index < 0 {
+            // Nobody can wake us for it: it goes back to the kernel, in order.
+            unsafe pointee.hasNumberless = true
+            unsafe Lane.handBack(e, m.pointee.fd, .resources, foreign: false)
+        }
+        return .none
     }
 
-    /// Is the member still in the kernel's set? Another process that has the set since a fork may have taken it out.
+    /// Is the member still in the kernel's set? A program that is not ours, and has the set by exec, may have taken it out.
     func isRegistered(_ m: UnsafeMutablePointer<Member>) -> Bool {
         var event = unsafe epoll_event()
         unsafe event.data.u64 = unsafe m.pointee.tag
@@ -146,19 +177,22 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         return false
     }
 
-    private func ensureBell() -> Bool {
+    /// False: no memory.
+    private func ensureWaiter() -> Bool {
         if unsafe pointee.waiter != nil { return true }
-        guard let w = unsafe Waiter.make(isSet: true) else { return false }
         Tags.prepare()
         var event = unsafe epoll_event()
         unsafe event.events = Readiness.IN
         unsafe event.data.u64 = Tags.bell
-        guard unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, w.pointee.bell, &event) == 0 else {
-            unsafe Waiter.retire(w)
-            return false
+        var w = unsafe Waiter.make(isSet: true)
+        if let fresh = unsafe w, unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, fresh.pointee.bell, &event) != 0 {
+            unsafe Waiter.retire(fresh)
+            unsafe w = nil
         }
-        unsafe w.pointee.isWatched = unsafe pointee.isWatched
-        unsafe pointee.waiter = unsafe w
+        // Without a bell it gets no number from any peer.
+        guard let waiter = unsafe w ?? Waiter.deaf() else { return false }
+        unsafe waiter.pointee.isWatched = unsafe pointee.isWatched
+        unsafe pointee.waiter = unsafe waiter
         return true
     }
 
@@ -166,12 +200,17 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         guard let region = unsafe e.region, let pair = unsafe e.local.pointee.pair, let waiter = unsafe pointee.waiter else {
             return nil
         }
+        var numberless: UnsafeMutablePointer<Watch>? = nil
         var p = unsafe pointee.watches
         while let w = unsafe p {
-            if unsafe w.pointee.region == region { return unsafe w }
             unsafe p = unsafe w.pointee.next
+            guard unsafe w.pointee.region == region else { continue }
+            if unsafe w.pointee.index >= 0 { return unsafe w }
+            unsafe numberless = unsafe w
         }
-        guard let index = unsafe pair.number(of: UInt(bitPattern: waiter), bell: waiter.pointee.bell) else { return nil }
+        // Numbers may have come free since the last one was asked for.
+        let index = unsafe pair.number(of: UInt(bitPattern: waiter), bell: waiter.pointee.bell) ?? -1
+        if let w = unsafe numberless, index < 0 { return unsafe w }
         unsafe process.lock.acquire()
         let record = unsafe process.pool.take(MemoryLayout<Watch>.stride)
         let table = unsafe process.pool.take(64 * 8)
@@ -191,9 +230,10 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe event.data.u64 = Tags.channel
             _ = unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_ADD, pair.pointee.channel, &event)
         }
-        let word = unsafe sl_region_waiter(region, w.pointee.side, index)!
-        unsafe slc_set_u32(&word.pointee.kind, 2)
-        _ = unsafe Sleeper.awake(word, number: waiter.pointee.number)
+        if let word = unsafe w.pointee.word {
+            unsafe slc_set_u32(&word.pointee.kind, 2)
+            _ = unsafe Sleeper.awake(word, number: waiter.pointee.number)
+        }
         return unsafe w
     }
 
@@ -209,88 +249,15 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             }
             if let q = unsafe previous { unsafe q.pointee.next = unsafe p } else { unsafe pointee.watches = unsafe p }
             var event = unsafe epoll_event()
-            _ = unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, pair.pointee.channel, &event)
-            guard unsafe !isLookedAt else { continue }
-            unsafe process.lock.acquire()
-            unsafe process.pool.give(UnsafeMutableRawPointer(w.pointee.members), 64 * 8)
-            unsafe process.pool.give(UnsafeMutableRawPointer(w), MemoryLayout<Watch>.stride)
-            unsafe process.lock.release()
-        }
-    }
-
-    // MARK: sleeping
-
-    private func announceOne(_ w: UnsafeMutablePointer<Watch>) {
-        guard let waiter = unsafe pointee.waiter else { return }
-        unsafe Sleeper.announce(
-            sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index), number: waiter.pointee.number)
-    }
-
-    /// All peers must ring from now on.
-    func announce() {
-        guard let waiter = unsafe pointee.waiter else { return }
-        unsafe waiter.pointee.number &+= 1
-        var p = unsafe pointee.watches
-        while let w = unsafe p {
-            unsafe announceOne(w)
-            unsafe p = unsafe w.pointee.next
-        }
-    }
-
-    func sayAwake() {
-        guard let waiter = unsafe pointee.waiter else { return }
-        var p = unsafe pointee.watches
-        while let w = unsafe p {
-            _ = unsafe Sleeper.awake(
-                sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index), number: waiter.pointee.number)
-            unsafe p = unsafe w.pointee.next
-        }
-    }
-
-    /// Something came over a control channel: a bell, a ring by one who knows no bell, or the peer's end. Under the set's lock.
-    func readChannels() {
-        unsafe process.lock.acquire()
-        defer { unsafe process.lock.release() }
-        var p = unsafe pointee.watches
-        while let w = unsafe p {
-            unsafe p = unsafe w.pointee.next
-            let pair = unsafe w.pointee.pair
-            guard unsafe pair.pointee.ownNonce == process.nonce, unsafe !pair.pointee.peerIsGone else { continue }
-            unsafe pair.readChannel()
-            var event = unsafe epoll_event()
-            if unsafe pair.pointee.peerIsGone {
+            // One that came over a fork stands there for the process that made it.
+            if unsafe pair.pointee.ownNonce == process.nonce {
                 _ = unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, pair.pointee.channel, &event)
             }
+            guard unsafe !isLookedAt else { continue }
+            unsafe process.lock.acquire()
+            unsafe giveBack(w)
+            unsafe process.lock.release()
         }
-    }
-
-    /// Silences the bell unless something is ready; under the set's lock.
-    func tellTruth() {
-        guard let w = unsafe pointee.waiter else { return }
-        unsafe Waiter.silence(w)
-        unsafe readChannels()
-        unsafe announce()
-        unsafe takeBits()
-        var turns = unsafe pointee.readyCount
-        var ready = false
-        while turns > 0, let m = unsafe popReady() {
-            turns -= 1
-            if unsafe m.look() != nil {
-                ready = true
-                unsafe enqueue(m, isNew: m.pointee.isNew)
-            }
-        }
-        if unsafe ready || hasBits() { unsafe ringOwn() }
-    }
-
-    /// Wakes our own sleepers, after a change by another thread.
-    func wakeOwn() {
-        if unsafe pointee.sleepers > 0 || pointee.isWatched { unsafe ringOwn() }
-    }
-
-    func ringOwn() {
-        guard let w = unsafe pointee.waiter else { return }
-        _ = unsafe OwnDescriptor.ring(&w.pointee.bell)
     }
 
     // MARK: the ready list

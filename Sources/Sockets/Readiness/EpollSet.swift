@@ -1,7 +1,5 @@
 import CLinux
 import CStackLayout
-import Counters
-import Settings
 import SharedMemory
 import Stacks
 
@@ -11,10 +9,18 @@ import Stacks
     var region: Region
     var pair: UnsafeMutablePointer<Pair>
     var side: Int
-    /// Our waiter's number in the pair.
+    /// Our waiter's number in the pair; -1: it got none, and the members' lanes go back to the kernel. Until each is there the
+    /// set looks at it every millisecond.
     var index: Int
     /// Member (address) per slot; several by `Member.nextOfSlot`.
     var members: UnsafeMutablePointer<UnsafeMutablePointer<Member>?>
+
+    /// Our waiter's bit in the masks of a slot; none without a number.
+    @inline(__always) var bit: UInt64 { index < 0 ? 0 : 1 &<< UInt64(truncatingIfNeeded: index) }
+    /// Our waiter's words in the region.
+    @inline(__always) var word: UnsafeMutablePointer<sl_waiter>? {
+        unsafe index < 0 ? nil : sl_region_waiter(region, side, index)
+    }
 }
 
 /// One descriptor of ours in one epoll set.
@@ -37,6 +43,9 @@ import Stacks
     /// Taken out by the program, while our registration stays: programs that take a socket out and put it in again for each
     /// message pay no system call.
     var isParked = false
+    /// What the kernel's set was found to hold for it: its number at all, and under our tag.
+    var isInKernel = false
+    var hasTag = false
     var seenProducer: UInt64 = 0
     /// `Lane.arrivedByKernel` at the last report.
     var seenArrived: UInt64 = ~0
@@ -55,31 +64,45 @@ import Stacks
 
 /// An epoll set of the program. The kernel's set keeps all members and our bell; of members on a lane it reports the
 /// changes of the kernel socket, edge-triggered, under a tag of ours. What rings report is kept here. A private record;
-/// all but `sleepers` and the counts is under `lock`.
+/// all but `calls` and the counts is under `lock`. The memory of a closed set becomes another set's, and never anything
+/// else: a call that comes late finds a lock, and by `generation` that the set is not its own.
 @safe struct EpollSet {
+    /// In the list of sets, or of records of closed ones.
     var next: UnsafeMutablePointer<EpollSet>? = nil
     var lock = PrivateLock()
+    /// Grows with each close. What the descriptor table says of a set has it too.
+    var generation: UInt32 = 0
+    /// Calls inside without the lock, and (by 1 << 32) those of them that sleep in the kernel's set; atomic.
+    var calls: UInt64 = 0
+    /// Its last descriptor was closed: the last call inside cleans up.
+    var isClosed = false
     var fd: Int32 = -1
+    /// Under `ProcessState.setsLock`.
     var descriptors: Int32 = 1
+    /// Descriptors that go with an exec under way.
+    var closing: Int32 = 0
     /// Members on a lane. 0: every call is the kernel's.
     var laned: Int32 = 0
-    /// Calls that sleep in the kernel's set; atomic.
-    var sleepers: UInt32 = 0
-    /// Calls that look at `watches` without the lock; atomic.
-    var lookers: UInt32 = 0
     /// It is a member of another set, or polled: the bell must ring though nobody sleeps in it.
     var isWatched = false
     /// It has other sets as members.
     var hasInner = false
+    /// A watch of it has no number.
+    var hasNumberless = false
     /// Kernel events come first at every other look.
     var kernelFirst = false
     /// Looks that were full with rings' news since the kernel was asked.
     var fullLooks: UInt32 = 0
-    /// Another process has the kernel's set too, since a fork, and may change it.
-    var isShared = false
+    /// Nil before the first fork.
+    var share: UnsafeMutablePointer<sl_set_share>? = nil
+    /// It came by a fork, and another process may have it too.
+    var isInherited = false
+    /// Waiter, watches and tags are those of the process that forked: nothing of them may be changed for others to see.
+    var isGuest = false
+    /// Members' lanes are to be handed back, without the lock.
+    var givesLanes = false
     /// The set was closed while calls slept in it: its number for them.
     var kept: Int32 = -1
-    var isInherited = false
     var waiter: UnsafeMutablePointer<Waiter>? = nil
     var watches: UnsafeMutablePointer<Watch>? = nil
     var firstReady: UnsafeMutablePointer<Member>? = nil
@@ -97,287 +120,98 @@ import Stacks
 
 typealias Set = UnsafeMutablePointer<EpollSet>
 
+// MARK: calls inside
+
 extension UnsafeMutablePointer where Pointee == EpollSet {
-    /// A member for `e` that does not have our registration yet. The list of an endpoint's members is under the process lock.
-    func unattached(_ e: Endpoint) -> UnsafeMutablePointer<Member>? {
-        unsafe process.lock.acquire()
-        defer { unsafe process.lock.release() }
-        var next = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
-        while let m = unsafe next {
-            if unsafe m.pointee.set == self && m.pointee.watch == nil { return unsafe m }
-            unsafe next = unsafe m.pointee.nextOfEndpoint
-        }
-        return nil
+    @inline(__always) private func add(_ n: UInt64) -> UInt64 {
+        unsafe withUnsafeMutablePointer(to: &pointee.calls) { unsafe slc_add_u64($0, n) }
+    }
+    /// A full fence: whoever comes inside afterwards sees what was changed before.
+    private var inside: (all: UInt64, asleep: UInt64) {
+        let n = unsafe add(0)
+        return (n & 0xffff_ffff, n >> 32)
     }
 
-    @inline(__always) func fallAsleep() {
-        _ = unsafe withUnsafeMutablePointer(to: &pointee.sleepers) { unsafe slc_add_u32($0, 1) }
+    /// Is it still the set that the table's word named? Exact under the lock or from inside.
+    @inline(__always) func isNamed(by entry: UInt64) -> Bool {
+        unsafe slc_relaxed_u32(&pointee.generation) & 0xffff == DescriptorTable.generation(entry)
     }
-    @inline(__always) func beginLooking() {
-        _ = unsafe withUnsafeMutablePointer(to: &pointee.lookers) { unsafe slc_add_u32($0, 1) }
+
+    /// False: the set has been closed. Else its record stays until `leave`.
+    @inline(__always) func comeInside(_ entry: UInt64, asleep: Bool) -> Bool {
+        _ = unsafe add(asleep ? 1 << 32 | 1 : 1)
+        if unsafe isNamed(by: entry) { return true }
+        unsafe leave(asleep: asleep)
+        return false
     }
-    @inline(__always) func endLooking() {
-        _ = unsafe withUnsafeMutablePointer(to: &pointee.lookers) { unsafe slc_sub_u32($0, 1) }
+
+    @inline(__always) func leave(asleep: Bool) {
+        let before = unsafe add(asleep ? ~(1 << 32) : ~0)
+        if unsafe before & 0xffff_ffff == 1 && pointee.isClosed { unsafe EpollSet.finish(self) }
     }
-    /// A full fence: whoever begins to look afterwards sees what was changed before.
-    var isLookedAt: Bool { unsafe withUnsafeMutablePointer(to: &pointee.lookers) { unsafe slc_add_u32($0, 0) } != 0 }
+
+    /// From inside.
+    @inline(__always) func fallAsleep() { _ = unsafe add(1 << 32) }
     /// How many sleep still.
-    @inline(__always) func wakeUp() -> UInt32 {
-        unsafe withUnsafeMutablePointer(to: &pointee.sleepers) { unsafe slc_sub_u32($0, 1) } &- 1
+    @inline(__always) func wakeUp() -> UInt64 { unsafe (add(~0 << 32) >> 32) &- 1 }
+
+    @inline(__always) var isSleptIn: Bool { unsafe slc_relaxed_u64(&pointee.calls) >> 32 != 0 }
+    var isVisited: Bool { unsafe inside.all != 0 }
+    /// May a call look at `watches` without the lock? One that sleeps doesn't.
+    var isLookedAt: Bool {
+        let n = unsafe inside
+        return n.all != n.asleep
     }
 }
 
-@c(sluice_made_epoll) public func madeEpoll(_ fd: Int32) {
-    unsafe process.start()
-    madeOther(fd)
-    guard unsafe process.isOwner, unsafe process.settings.tcp else { return }
-    unsafe process.lock.acquire()
-    defer { unsafe process.lock.release() }
-    guard let m = unsafe process.pool.take(MemoryLayout<EpollSet>.stride), let b = unsafe process.pool.take(64 * 8) else {
-        return
+/// A call that is inside a set; on its stack.
+@safe struct Visit {
+    var stay = unsafe slc_stay()
+    let set: Set
+    var isAsleep: Bool
+    /// A fork in a handler: the child goes on in the call, but has begun to count anew.
+    let owner: UInt64
+    init(_ set: Set, asleep: Bool) {
+        unsafe self.set = unsafe set
+        isAsleep = asleep
+        owner = unsafe process.nonce
     }
-    let set = unsafe m.assumingMemoryBound(to: EpollSet.self)
-    unsafe set.initialize(to: EpollSet(buckets: b.assumingMemoryBound(to: UnsafeMutablePointer<Member>?.self)))
-    unsafe set.pointee.fd = fd
-    guard DescriptorTable.set(fd, DescriptorTable.word(kind: 2, address: UInt(bitPattern: set), generation: 0)) else { return }
-    unsafe set.pointee.next = unsafe process.sets?.assumingMemoryBound(to: EpollSet.self)
-    unsafe process.sets = UnsafeMutableRawPointer(set)
-}
 
-extension EpollSet {
-    static func of(_ entry: UInt64) -> Set { unsafe Set(bitPattern: DescriptorTable.address(entry)).unsafelyUnwrapped }
+    mutating func fallAsleep() {
+        isAsleep = true
+        if isCounted { unsafe set.fallAsleep() }
+    }
+    /// True when nobody sleeps in the set any more.
+    mutating func wakeUp() -> Bool {
+        isAsleep = false
+        return unsafe isCounted ? set.wakeUp() == 0 : !set.isSleptIn
+    }
+    @inline(__always) var isCounted: Bool { unsafe owner == process.nonce }
 
-    static func each(_ body: (Set) -> Void) {
-        var s = unsafe process.sets?.assumingMemoryBound(to: EpollSet.self)
-        while let set = unsafe s {
-            unsafe s = unsafe set.pointee.next
-            unsafe body(set)
+    /// Runs `body` inside the set, or returns nil: the set has been closed. A call that a handler leaves by siglongjmp, or
+    /// that is cancelled, counts no more.
+    @inline(__always)
+    static func to(_ set: Set, _ entry: UInt64, asleep: Bool, _ body: (UnsafeMutablePointer<Visit>) -> Int) -> Int? {
+        guard unsafe set.comeInside(entry, asleep: asleep) else { return nil }
+        var visit = unsafe Visit(set, asleep: asleep)
+        let r = unsafe withUnsafeMutablePointer(to: &visit) { v in
+            unsafe slc_begin_stay(&v.pointee.stay, { p in unsafe Visit.left(p) }, v)
+            let r = unsafe body(v)
+            unsafe slc_end_stay(&v.pointee.stay)
+            return r
         }
+        if visit.isCounted { unsafe set.leave(asleep: visit.isAsleep) }
+        return r
     }
 
-    // MARK: life
-
-    static func duplicated(_ entry: UInt64) {
-        unsafe process.lock.acquire()
-        unsafe of(entry).pointee.descriptors += 1
-        unsafe process.lock.release()
-    }
-
-    /// A descriptor of the set is being closed.
-    static func closed(_ entry: UInt64, _ fd: Int32) {
-        let set = unsafe of(entry)
-        unsafe process.lock.acquire()
-        unsafe set.pointee.descriptors -= 1
-        let last = unsafe set.pointee.descriptors == 0
-        if last { unsafe unlink(set) }
-        unsafe process.lock.release()
-        guard last else { return }
-        unsafe set.pointee.lock.acquire()
-        // Calls that sleep in it go on, as in the kernel; the last of them cleans up.
-        if unsafe set.pointee.waiter != nil && set.pointee.sleepers > 0 { unsafe set.pointee.kept = OwnDescriptor.duplicate(fd) }
-        let kept = unsafe set.pointee.kept >= 0
-        unsafe set.pointee.lock.release()
-        if !kept { unsafe cleanUp(set) }
-    }
-
-    static func cleanUp(_ set: Set) {
-        unsafe set.pointee.lock.acquire()
-        var i = 0
-        while unsafe i < set.pointee.bucketCount {
-            while let m = unsafe set.pointee.buckets[i] { unsafe set.remove(m) }
-            i += 1
-        }
-        let waiter = unsafe set.pointee.waiter
-        unsafe set.pointee.waiter = nil
-        unsafe set.pointee.lock.release()
-        if let waiter = unsafe waiter { unsafe Waiter.retire(waiter) }
-    }
-
-    private static func unlink(_ set: Set) {
-        if unsafe process.sets == UnsafeMutableRawPointer(set) {
-            unsafe process.sets = unsafe set.pointee.next.map { UnsafeMutableRawPointer($0) }
-            return
-        }
-        unsafe each { if unsafe $0.pointee.next == set { unsafe $0.pointee.next = unsafe set.pointee.next } }
-    }
-
-    /// The last descriptor of this process for the endpoint is being closed: the kernel drops it from its sets, so do we.
-    static func endpointLeaves(_ e: Endpoint) {
-        while let m = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self) {
-            let set = unsafe m.pointee.set
+    private static func left(_ p: UnsafeMutableRawPointer?) {
+        guard let v = unsafe p?.assumingMemoryBound(to: Visit.self), unsafe v.pointee.isCounted else { return }
+        let set = unsafe v.pointee.set
+        if unsafe v.pointee.isAsleep && set.pointee.waiter != nil {
             unsafe set.pointee.lock.acquire()
-            if unsafe e.local.pointee.memberships == UnsafeMutableRawPointer(m) { unsafe set.remove(m) }
+            if unsafe v.pointee.wakeUp() && !set.pointee.isWatched { unsafe set.sayAwake() }
             unsafe set.pointee.lock.release()
         }
-    }
-
-    /// A connection has got its lane: its members get our registration.
-    static func laneAttached(_ e: Endpoint) {
-        unsafe each { set in
-            unsafe set.pointee.lock.acquire()
-            while let m = unsafe set.unattached(e) {
-                unsafe set.takeOver(m, isRegistered: true)
-                guard unsafe m.pointee.watch != nil else { break }
-                unsafe set.enqueue(m, isNew: false)
-                unsafe set.wakeOwn()
-            }
-            unsafe set.pointee.lock.release()
-        }
-    }
-
-    /// A non-blocking send found the ring full: sets that watch for OUT are told when a third is free.
-    static func wantsSpace(_ e: Endpoint) {
-        unsafe process.lock.acquire()
-        var next = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
-        while let m = unsafe next {
-            unsafe next = unsafe m.pointee.nextOfEndpoint
-            unsafe m.pointee.seenEvents &= ~Readiness.OUT
-            guard let w = unsafe m.pointee.watch, unsafe m.pointee.events & Readiness.OUT != 0, let tx = unsafe e.txDirection
-            else { continue }
-            if unsafe e.tx.pointee.phase & 1 == 0 {
-                unsafe m.armKernelSpace()
-                continue
-            }
-            _ = unsafe slc_or_u64(sl_space_waiters(tx), 1 << UInt64(w.pointee.index))
-            if unsafe Readiness.ring(e) & Readiness.OUT != 0 {
-                let word = unsafe sl_region_waiter(w.pointee.region, w.pointee.side, w.pointee.index)!
-                _ = unsafe slc_or_u64(&word.pointee.ready, 1 << UInt64(e.pointee.slot & 63))
-                unsafe m.pointee.set.wakeOwn()
-            }
-        }
-        unsafe process.lock.release()
-    }
-
-    /// Somebody looks at the set from outside (an outer set, poll): from now on peers ring its bell though nobody sleeps in
-    /// it, and the bell tells the truth at each look.
-    static func watchedFromOutside(_ entry: UInt64) {
-        let set = unsafe of(entry)
-        unsafe set.pointee.lock.acquire()
-        unsafe set.pointee.isWatched = true
-        unsafe set.pointee.waiter?.pointee.isWatched = true
-        unsafe set.tellTruth()
-        unsafe set.pointee.lock.release()
-    }
-
-    /// Before and after a look at an outer set.
-    static func refreshWatched() {
-        unsafe each {
-            guard unsafe $0.pointee.isWatched else { return }
-            unsafe $0.pointee.lock.acquire()
-            unsafe $0.tellTruth()
-            unsafe $0.pointee.lock.release()
-        }
-    }
-
-    /// The pair is about to go. False: a call may still look at what belongs to it.
-    static func forget(_ pair: UnsafeMutablePointer<Pair>) -> Bool {
-        var isQuiet = true
-        unsafe each { set in
-            unsafe set.pointee.lock.acquire()
-            unsafe set.removeWatches(of: pair)
-            if unsafe set.isLookedAt { isQuiet = false }
-            unsafe set.pointee.lock.release()
-        }
-        return isQuiet
-    }
-
-    static func renumber(_ old: Int32, _ new: Int32) {
-        unsafe each { if let w = unsafe $0.pointee.waiter, unsafe w.pointee.bell == old { unsafe w.pointee.bell = new } }
-    }
-
-    /// Before bells and channels are closed: a duplicate that a peer holds would keep them in the kernel's sets.
-    static func retireBells() {
-        unsafe each { set in
-            unsafe set.pointee.lock.acquire()
-            var event = unsafe epoll_event()
-            if let w = unsafe set.pointee.waiter, unsafe !set.pointee.isWatched {
-                _ = unsafe slc_epoll_ctl(set.pointee.fd, EPOLL_CTL_DEL, w.pointee.bell, &event)
-            }
-            var next = unsafe set.pointee.watches
-            while let w = unsafe next {
-                unsafe next = unsafe w.pointee.next
-                _ = unsafe slc_epoll_ctl(set.pointee.fd, EPOLL_CTL_DEL, w.pointee.pair.pointee.channel, &event)
-            }
-            unsafe set.pointee.lock.release()
-        }
-    }
-
-    // MARK: fork (process lock held)
-
-    static func lockAll() {
-        unsafe each {
-            unsafe $0.pointee.lock.acquire()
-            unsafe $0.pointee.isShared = true
-        }
-    }
-    static func unlockAll() { unsafe each { unsafe $0.pointee.lock.release() } }
-    static func resetLocks() { unsafe each { unsafe $0.pointee.lock.resetAfterFork() } }
-
-    /// In a fork child: bells and waiters are the parent's; the child looks every few milliseconds.
-    static func inheritedByChild() {
-        unsafe each {
-            unsafe $0.pointee.isInherited = true
-            unsafe $0.pointee.sleepers = 0
-            unsafe $0.pointee.lookers = 0
-        }
-    }
-}
-
-/// What the kernel set reports for members on a lane: numbers that no other member's data will be.
-enum Tags {
-    /// Tables of 512 members.
-    nonisolated(unsafe) private static var chunks: UnsafeMutablePointer<UnsafeMutablePointer<UInt64>?>? = nil
-    nonisolated(unsafe) private static var used: UInt32 = 0
-    nonisolated(unsafe) private static var free: UInt32 = 0
-    nonisolated(unsafe) private static var secret: UInt64 = 0
-
-    static var bell: UInt64 { unsafe secret | 0xffff_ffff }
-    /// A control channel of one of the set's pairs.
-    static var channel: UInt64 { unsafe secret | 0xffff_fffe }
-
-    /// Under the process lock. 0: none left.
-    static func take(_ m: UnsafeMutablePointer<Member>) -> UInt64 {
-        if unsafe chunks == nil {
-            unsafe chunks = unsafe process.pool.take(8192 * 8)?.assumingMemoryBound(to: UnsafeMutablePointer<UInt64>?.self)
-            prepare()
-        }
-        guard let chunks = unsafe chunks else { return 0 }
-        var index = unsafe free
-        if index != 0 {
-            unsafe free = unsafe UInt32(truncatingIfNeeded: chunks[Int(index >> 9)].unsafelyUnwrapped[Int(index & 511)] >> 1)
-        } else {
-            index = unsafe used &+ 1
-            guard index < 8192 << 9 else { return 0 }
-            if unsafe chunks[Int(index >> 9)] == nil {
-                guard let p = unsafe process.pool.take(4096) else { return 0 }
-                unsafe chunks[Int(index >> 9)] = unsafe p.assumingMemoryBound(to: UInt64.self)
-            }
-            unsafe used = index
-        }
-        unsafe chunks[Int(index >> 9)].unsafelyUnwrapped[Int(index & 511)] = UInt64(UInt(bitPattern: m))
-        return unsafe secret | UInt64(index)
-    }
-
-    static func give(_ tag: UInt64) {
-        guard tag != 0, let chunks = unsafe chunks else { return }
-        let index = UInt32(truncatingIfNeeded: tag)
-        // An odd word is no member but the next free number.
-        unsafe chunks[Int(index >> 9)].unsafelyUnwrapped[Int(index & 511)] = unsafe UInt64(free) << 1 | 1
-        unsafe free = index
-    }
-
-    @inline(__always) static func isOurs(_ data: UInt64) -> Bool { unsafe secret != 0 && data & ~0xffff_ffff == secret }
-
-    static func member(_ data: UInt64) -> UnsafeMutablePointer<Member>? {
-        let index = UInt32(truncatingIfNeeded: data)
-        guard let chunks = unsafe chunks, unsafe index <= used, index != 0, let c = unsafe chunks[Int(index >> 9)] else {
-            return nil
-        }
-        let word = unsafe c[Int(index & 511)]
-        return unsafe word & 1 == 1 ? nil : UnsafeMutablePointer<Member>(bitPattern: UInt(word))
-    }
-
-    static func prepare() {
-        if unsafe secret == 0 { unsafe secret = unsafe (process.nonce ^ slc_tsc() << 32) & ~0xffff_ffff | 1 << 63 }
+        unsafe set.leave(asleep: v.pointee.isAsleep)
     }
 }

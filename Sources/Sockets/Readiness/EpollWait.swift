@@ -8,6 +8,8 @@ import Stacks
 /// One epoll_wait on a set with members on lanes.
 @safe struct EpollCall {
     let set: Set
+    /// What the descriptor table said of it.
+    let entry: UInt64
     let fd: Int32
     let events: UnsafeMutablePointer<epoll_event>
     let max: Int
@@ -17,10 +19,11 @@ import Stacks
     let interrupts = Interrupts()
 
     init(
-        _ set: Set, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64,
+        _ set: Set, _ entry: UInt64, _ fd: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ max: Int, _ timeoutNs: Int64,
         _ mask: UnsafePointer<sigset_t>?
     ) {
         unsafe self.set = unsafe set
+        self.entry = entry
         self.fd = fd
         unsafe self.events = unsafe events
         self.max = max
@@ -30,23 +33,66 @@ import Stacks
     }
 
     func run() -> Int {
-        var n = unsafe collect(askKernel: mask != nil)
-        if n != 0 || timeoutNs == 0 { return n != 0 ? n : collect(askKernel: true) }
+        let due = unsafe mask != nil || isDue
+        // The busy way: what rings have, and nothing that needs more than the lock.
+        if !due {
+            let n = ofRings()
+            if n != 0 { return n }
+        }
+        let r = unsafe Visit.to(set, entry, asleep: false) { visit in unsafe stay(visit, hasLooked: !due) }
+        return r ?? closed()
+    }
+
+    /// The set is closed: the kernel says what the number is now.
+    @inline(never) private func closed() -> Int {
+        unsafe sluice_real_epoll_pwait(fd, events, Int32(truncatingIfNeeded: max), timeoutNs, mask)
+    }
+
+    private func stay(_ visit: UnsafeMutablePointer<Visit>, hasLooked: Bool) -> Int {
+        var n = 0
+        if !hasLooked {
+            n = unsafe collect(askKernel: mask != nil || timeoutNs == 0)
+        } else if timeoutNs == 0 {
+            n = kernelNow(0)
+            if n >= 0 && n < max { n = again(n) }
+            leaveBell()
+        }
+        if n != 0 || timeoutNs == 0 { return n }
         n = spin()
         if n != 0 { return n }
         while true {
-            n = sleep()
+            n = unsafe sleep(visit)
             if n != 0 { return n }
             if interrupts.any() { return -Int(EINTR) }
             if deadline != 0 && slc_now_ns() >= deadline { return 0 }
         }
     }
 
-    /// Rings first, then the kernel's set, at most every 20 us while rings have news; at every other such look the kernel's
-    /// come first, so that neither starves the other. Number of events, or -errno.
+    /// The kernel's set is asked at most every 20 us while rings have news.
+    @inline(__always) private var isDue: Bool {
+        unsafe set.pointee.fullLooks >= 8 || slc_tsc() &- set.pointee.kernelLook > 20 &* process.tickRate
+    }
+
+    /// Number of events, 0 also when the set is closed.
+    private func ofRings() -> Int {
+        unsafe set.pointee.lock.acquire()
+        guard unsafe set.isNamed(by: entry) else {
+            unsafe set.pointee.lock.release()
+            return 0
+        }
+        unsafe set.takeBits()
+        let n = unsafe set.report(events, max)
+        unsafe set.pointee.lock.release()
+        if n == max { unsafe set.pointee.fullLooks &+= 1 }
+        leaveBell()
+        return n
+    }
+
+    /// Rings first, then the kernel's set if that is due; at every other such look the kernel's come first, so that neither
+    /// starves the other. Number of events, or -errno.
     private func collect(askKernel: Bool) -> Int {
         let now = slc_tsc()
-        let due = unsafe askKernel || set.pointee.fullLooks >= 8 || now &- set.pointee.kernelLook > 20 &* process.tickRate
+        let due = askKernel || isDue
         var n = 0
         if unsafe due && set.pointee.kernelFirst {
             unsafe set.pointee.kernelFirst = false
@@ -94,16 +140,14 @@ import Stacks
 
     /// An outer set sees us by our bell: it stays rung as long as something is ready.
     private func leaveBell() {
-        guard unsafe set.pointee.isWatched else { return }
-        unsafe set.pointee.lock.acquire()
+        guard unsafe set.pointee.isWatched, unsafe EpollSet.locked(entry) != nil else { return }
         unsafe set.tellTruth()
         unsafe set.pointee.lock.release()
     }
 
     private func spin() -> Int {
-        unsafe set.beginLooking()
-        defer { unsafe set.endLooking() }
-        guard unsafe mask == nil, unsafe set.pointee.laned > 0, let first = unsafe set.pointee.watches else { return 0 }
+        guard unsafe mask == nil, unsafe set.pointee.laned > 0 && !set.pointee.isGuest, let first = unsafe set.pointee.watches
+        else { return 0 }
         let budget = unsafe SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
         guard budget != 0, unsafe !peerIsHere(first) else { return 0 }
         let began = slc_tsc()
@@ -148,10 +192,10 @@ import Stacks
     }
 
     /// Tells all peers, looks again, sleeps in the kernel's set. Number of events, 0: look on, or -errno.
-    private func sleep() -> Int {
+    private func sleep(_ visit: UnsafeMutablePointer<Visit>) -> Int {
         let began = slc_tsc()
         unsafe set.pointee.lock.acquire()
-        unsafe set.fallAsleep()
+        unsafe visit.pointee.fallAsleep()
         unsafe set.announce()
         unsafe set.takeBits()
         var n = unsafe set.report(events, max)
@@ -159,30 +203,17 @@ import Stacks
         // A level-triggered member stays in the list: a second report would name it twice in one answer.
         let hasReported = n != 0
         if !hasReported { n = block() }
+        if unsafe set.pointee.share != nil { unsafe set.meetSharers(entry) }
         unsafe set.pointee.lock.acquire()
-        let others = unsafe set.wakeUp()
-        if unsafe others == 0 && !set.pointee.isWatched { unsafe set.sayAwake() }
+        let isLast = unsafe visit.pointee.wakeUp()
+        if unsafe isLast && !set.pointee.isWatched { unsafe set.sayAwake() }
         unsafe set.takeBits()
         if !hasReported && n >= 0 && n < max { n = unsafe n &+ set.report(events + n, max &- n) }
-        unsafe set.beginLooking()
-        defer { unsafe set.endLooking() }
         let first = unsafe set.pointee.watches
-        let isLast = unsafe set.pointee.kept >= 0 && others == 0
         unsafe set.pointee.lock.release()
         leaveBell()
-        if isLast { endKept() }
         unsafe SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
         return n
-    }
-
-    /// The set was closed while we slept in it, and we were the last.
-    private func endKept() {
-        unsafe process.lock.acquire()
-        let kept = unsafe set.pointee.kept
-        unsafe set.pointee.kept = -1
-        OwnDescriptor.close(kept)
-        unsafe process.lock.release()
-        unsafe EpollSet.cleanUp(set)
     }
 
     private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
@@ -208,9 +239,10 @@ import Stacks
             left = now >= deadline ? 0 : Int64(deadline &- now)
         }
         // Of a set that another process has too, each may take what the other was rung for.
-        var slice: Int64 = unsafe set.pointee.isInherited ? 5_000_000 : set.pointee.isShared ? 20_000_000 : -1
+        var slice: Int64 = unsafe set.pointee.isInherited ? 5_000_000 : set.isShared ? 20_000_000 : -1
         // Without a bell.
         if unsafe process.isCrowded && set.pointee.laned > 0 { slice = 5_000_000 }
+        if unsafe set.pointee.hasNumberless && hasUnheard() { slice = 1_000_000 }
         if slice > 0 && (left < 0 || left > slice) { left = slice }
         if unsafe set.pointee.hasInner { EpollSet.refreshWatched() }
         let r = unsafe sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
@@ -220,7 +252,23 @@ import Stacks
             let again = unsafe sluice_real_epoll_pwait(number, events, Int32(max), 0, nil)
             return unsafe again > 0 ? set.sortOut(events, 0, again) : 0
         }
-        if r > 0 { return unsafe set.sortOut(events, 0, r) }
+        if r > 0 {
+            let n = unsafe set.sortOut(events, 0, r)
+            if unsafe n == 0 && set.pointee.isGuest { rest() }
+            return n
+        }
         return r == -Int(EINTR) && !interrupts.any() ? 0 : r
+    }
+
+    private func hasUnheard() -> Bool {
+        unsafe set.pointee.lock.acquire()
+        defer { unsafe set.pointee.lock.release() }
+        return unsafe set.hasUnheard()
+    }
+
+    /// What woke us in the kernel's set is another process's, and stays there until that process takes it.
+    private func rest() {
+        var pause = timespec(tv_sec: 0, tv_nsec: 1_000_000)
+        _ = unsafe slc_ppoll(nil, 0, &pause, nil)
     }
 }

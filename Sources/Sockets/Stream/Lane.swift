@@ -59,7 +59,8 @@ enum Lane {
         unsafe process.calibrate()
         unsafe setKernelLowWater(fd, 1, e)
         count(StackCounter.lanesOpened)
-        unsafe EpollSet.laneAttached(e)
+        let reason = unsafe EpollSet.laneAttached(e)
+        if reason != .none { unsafe handBack(e, fd, reason, foreign: true) }
     }
 
     /// SO_RCVLOWAT is ours while there is a lane: the kernel socket alone cannot know what is there.

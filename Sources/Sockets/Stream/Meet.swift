@@ -156,6 +156,11 @@ enum Meet {
             unsafe e.pointee.next_attempt = unsafe (e.pointee.messages_in &+ e.pointee.messages_out) &+ 16
             return false
         }
+        if unsafe EpollSet.refusesLane(e) {
+            unsafe e.pointee.reason = Reason.sharedByFork.number
+            unsafe e.pointee.next_attempt = unsafe (e.pointee.messages_in &+ e.pointee.messages_out) &+ 16
+            return false
+        }
         guard unsafe Identity.learn(e, fd) else { return false }
         let loopback =
             unsafe e.pointee.local.ip == e.pointee.remote.ip

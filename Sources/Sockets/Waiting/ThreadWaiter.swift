@@ -20,6 +20,8 @@ import Stacks
 
 nonisolated(unsafe) private var freeWaiters: UnsafeMutablePointer<Waiter>? = nil
 nonisolated(unsafe) private var allWaiters: UnsafeMutablePointer<Waiter>? = nil
+/// What sets without a bell have, all the same one.
+nonisolated(unsafe) private var deafWaiter: UnsafeMutablePointer<Waiter>? = nil
 nonisolated(unsafe) private var exitKey: UInt32 = 0
 nonisolated(unsafe) private var hasExitKey = false
 
@@ -67,10 +69,21 @@ extension Waiter {
         return unsafe w
     }
 
+    /// One without a bell: no peer can be told of it. Nil: no memory.
+    static func deaf() -> UnsafeMutablePointer<Waiter>? {
+        unsafe process.lock.acquire()
+        defer { unsafe process.lock.release() }
+        if unsafe deafWaiter == nil {
+            unsafe deafWaiter = unsafe process.pool.take(MemoryLayout<Waiter>.stride)?.assumingMemoryBound(to: Waiter.self)
+            unsafe deafWaiter?.initialize(to: Waiter(isSet: true))
+        }
+        return unsafe deafWaiter
+    }
+
     /// Kept for the next one, with its bell and its numbers: a peer could not tell a new bell under an old number.
     static func retire(_ w: UnsafeMutablePointer<Waiter>) {
         unsafe process.lock.acquire()
-        if unsafe w.pointee.owner == process.nonce {
+        if unsafe w.pointee.owner == process.nonce && w != deafWaiter {
             unsafe w.pointee.nextFree = unsafe freeWaiters
             unsafe freeWaiters = unsafe w
         }

@@ -1,0 +1,158 @@
+import CLinux
+import CStackLayout
+import Counters
+import SharedMemory
+import Stacks
+
+// What other parts of the process tell the epoll sets.
+
+extension EpollSet {
+    /// The last descriptor of this process for the endpoint is being closed: the kernel drops it from its sets, so do we.
+    static func endpointLeaves(_ e: Endpoint) {
+        while let m = unsafe firstMember(e, ifStill: nil) {
+            let set = unsafe m.set
+            unsafe set.pointee.lock.acquire()
+            // A set's memory stays a set's; a member in it stays while its lock is held.
+            if unsafe firstMember(e, ifStill: m) != nil { unsafe set.remove(m.member) }
+            unsafe set.pointee.lock.release()
+        }
+    }
+
+    @safe private struct Membership {
+        let member: UnsafeMutablePointer<Member>
+        let set: Set
+    }
+
+    private static func firstMember(_ e: Endpoint, ifStill known: Membership?) -> Membership? {
+        unsafe process.lock.acquire()
+        defer { unsafe process.lock.release() }
+        guard let m = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self) else { return nil }
+        if let known, unsafe m != known.member || m.pointee.set != known.set { return nil }
+        return unsafe Membership(member: m, set: m.pointee.set)
+    }
+
+    /// A connection has got its lane: its members get our registration. Returns why the lane cannot stay, `.none`: it can.
+    static func laneAttached(_ e: Endpoint) -> Reason {
+        var reason = Reason.none
+        unsafe eachLocked { set in
+            while let m = unsafe set.unattached(e) {
+                let r = unsafe set.takeOver(m, isRegistered: true)
+                if r != .none { reason = r }
+                guard unsafe m.pointee.watch != nil else { break }
+                unsafe set.enqueue(m, isNew: false)
+                unsafe set.wakeOwn()
+            }
+        }
+        return reason
+    }
+
+    /// Would a lane of the endpoint be handed back at once, because a set has it that only the kernel serves?
+    static func refusesLane(_ e: Endpoint) -> Bool {
+        unsafe process.lock.acquire()
+        defer { unsafe process.lock.release() }
+        var next = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
+        while let m = unsafe next {
+            if unsafe m.pointee.set.isKernelOnly { return true }
+            unsafe next = unsafe m.pointee.nextOfEndpoint
+        }
+        return false
+    }
+
+    /// A non-blocking send found the ring full: sets that watch for OUT are told when a third is free.
+    static func wantsSpace(_ e: Endpoint) {
+        unsafe process.lock.acquire()
+        var next = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
+        while let m = unsafe next {
+            unsafe next = unsafe m.pointee.nextOfEndpoint
+            unsafe m.pointee.seenEvents &= ~Readiness.OUT
+            guard let w = unsafe m.pointee.watch, unsafe m.pointee.events & Readiness.OUT != 0, let tx = unsafe e.txDirection,
+                unsafe !m.pointee.set.pointee.isGuest
+            else { continue }
+            if unsafe e.tx.pointee.phase & 1 == 0 {
+                unsafe m.armKernelSpace()
+                continue
+            }
+            _ = unsafe slc_or_u64(sl_space_waiters(tx), w.pointee.bit)
+            if unsafe Readiness.ring(e) & Readiness.OUT != 0 {
+                if let word = unsafe w.pointee.word {
+                    _ = unsafe slc_or_u64(&word.pointee.ready, 1 << UInt64(e.pointee.slot & 63))
+                }
+                unsafe m.pointee.set.wakeOwn()
+            }
+        }
+        unsafe process.lock.release()
+    }
+
+    /// Somebody looks at the set from outside (an outer set, poll): from now on peers ring its bell though nobody sleeps in
+    /// it, and the bell tells the truth at each look.
+    static func watchedFromOutside(_ entry: UInt64) {
+        if unsafe of(entry).pointee.share != nil { unsafe of(entry).meetSharers(entry) }
+        guard let set = unsafe locked(entry) else { return }
+        unsafe set.pointee.isWatched = true
+        unsafe set.pointee.waiter?.pointee.isWatched = true
+        unsafe set.tellTruth()
+        unsafe set.pointee.lock.release()
+    }
+
+    /// Before and after a look at an outer set.
+    static func refreshWatched() {
+        unsafe process.setsLock.acquire()
+        unsafe each {
+            guard unsafe $0.pointee.isWatched else { return }
+            unsafe $0.pointee.lock.acquire()
+            unsafe $0.tellTruth()
+            unsafe $0.pointee.lock.release()
+        }
+        unsafe process.setsLock.release()
+    }
+
+    /// The pair is about to go. False: a call may still look at what belongs to it.
+    static func forget(_ pair: UnsafeMutablePointer<Pair>) -> Bool {
+        var isQuiet = true
+        unsafe eachLocked { set in
+            unsafe set.removeWatches(of: pair)
+            if unsafe set.isLookedAt { isQuiet = false }
+        }
+        return isQuiet
+    }
+
+    /// Under `setsLock`.
+    static func renumber(_ old: Int32, _ new: Int32) {
+        unsafe each { if let w = unsafe $0.pointee.waiter, unsafe w.pointee.bell == old { unsafe w.pointee.bell = new } }
+    }
+
+    /// Before bells and channels are closed: a duplicate that a peer holds would keep them in the kernel's sets.
+    static func retireBells() {
+        unsafe eachLocked { set in
+            if unsafe !set.pointee.isGuest { unsafe set.takeBellsOut(all: false) }
+        }
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == EpollSet {
+    /// A member for `e` that does not have our registration yet. The list of an endpoint's members is under the process lock.
+    fileprivate func unattached(_ e: Endpoint) -> UnsafeMutablePointer<Member>? {
+        unsafe process.lock.acquire()
+        defer { unsafe process.lock.release() }
+        var next = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
+        while let m = unsafe next {
+            if unsafe m.pointee.set == self && m.pointee.watch == nil { return unsafe m }
+            unsafe next = unsafe m.pointee.nextOfEndpoint
+        }
+        return nil
+    }
+
+    /// Takes bell and channels out of the kernel's set. A bell that outer sets look at stays, unless `all` go.
+    func takeBellsOut(all: Bool) {
+        var event = unsafe epoll_event()
+        if let w = unsafe pointee.waiter, unsafe all || !pointee.isWatched, unsafe w.pointee.bell >= 0 {
+            _ = unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, w.pointee.bell, &event)
+        }
+        var next = unsafe pointee.watches
+        while let w = unsafe next {
+            unsafe next = unsafe w.pointee.next
+            guard unsafe w.pointee.pair.pointee.channel >= 0 else { continue }
+            _ = unsafe slc_epoll_ctl(pointee.fd, EPOLL_CTL_DEL, w.pointee.pair.pointee.channel, &event)
+        }
+    }
+}
