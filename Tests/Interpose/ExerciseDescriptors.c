@@ -7,7 +7,9 @@
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <utmp.h>
@@ -133,6 +135,22 @@ static int first_of(int result, const int *pair) {
     return result == 0 ? pair[0] : result;
 }
 
+/// The errors of calls that find the table of descriptors full.
+static void when_none_is_left(void) {
+    struct rlimit before, none;
+    int v[2];
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    SAY("open, none left", open("/dev/null", O_RDONLY));
+    SAY("socket, none left", socket(AF_INET, SOCK_STREAM, 0));
+    SAY("dup, none left", dup(1));
+    SAY("pipe, none left", pipe(v));
+    SAY("epoll_create1, none left", epoll_create1(0));
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
 void exercise_makers(void) {
     int v[2];
     sigset_t none;
@@ -170,6 +188,7 @@ void exercise_makers(void) {
     ANEW("pidfd_getfd", pidfd_getfd(self, zero, 0));
     close(self), close(zero);
     SAY("open with a mode", open("/nonexistent/x", O_CREAT | O_WRONLY, 0644));
+    when_none_is_left();
 }
 
 static int by_list(int (*print)(int, const char *, va_list), int fd, const char *format, ...) {
