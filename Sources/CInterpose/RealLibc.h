@@ -142,7 +142,11 @@ struct sli_select_mask {
     X(int, initgroups, (const char *u, gid_t g), (u, g), -1)                                                           \
     X(pid_t, _Fork, (void), (), -1)                                                                                    \
     X(int, sigaction, (int s, const struct sigaction *n, struct sigaction *o), (s, n, o), -1)                          \
-    X(int, fclose, (FILE * f), (f), EOF)
+    X(int, fclose, (FILE * f), (f), EOF)                                                                               \
+    X(void, longjmp, (void *b, int v), (b, v), (void)0)                                                                \
+    X(void, _longjmp, (void *b, int v), (b, v), (void)0)                                                               \
+    X(void, siglongjmp, (void *b, int v), (b, v), (void)0)                                                             \
+    X(void, __longjmp_chk, (void *b, int v), (b, v), (void)0)
 
 /// Functions looked up at their first call.
 #define SLI_LATE_FUNCTIONS(X)                                                                                          \

@@ -134,6 +134,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
 @c(sluice_before_close) public func beforeClose(_ fd: Int32, _ entry: UInt64) -> Int {
     guard unsafe process.isOwner else { return 0 }
     if DescriptorTable.kind(entry) == 3 { return -Int(EBADF) }
+    Held.sweep()
     forget(fd, entry, closing: true)
     return 0
 }
@@ -180,6 +181,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         guard OwnMove.away(to) else { return -Int(EBADF) }
         return 0
     }
+    Held.sweep()
     forget(to, entry, closing: true)
     return 0
 }

@@ -59,6 +59,7 @@ import Stacks
     }
     openNamesAfterFork()
     EpollSet.inheritedByChild()
+    Held.inheritedByChild()
 }
 
 /// Before exec: what the new image will hold must be whole in the kernel, and what CLOEXEC closes is let go.

@@ -111,18 +111,34 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     }
 
     @inline(__always) func fallAsleep() {
+        slc_enter()
+        Held.note(.sleeping, UInt(bitPattern: self), 0)
         _ = unsafe withUnsafeMutablePointer(to: &pointee.sleepers) { unsafe slc_add_u32($0, 1) }
+        slc_leave()
     }
     @inline(__always) func beginLooking() {
+        slc_enter()
+        Held.note(.looking, UInt(bitPattern: self), 0)
         _ = unsafe withUnsafeMutablePointer(to: &pointee.lookers) { unsafe slc_add_u32($0, 1) }
+        slc_leave()
     }
     @inline(__always) func endLooking() {
+        slc_enter()
+        Held.drop(.looking, UInt(bitPattern: self))
         _ = unsafe withUnsafeMutablePointer(to: &pointee.lookers) { unsafe slc_sub_u32($0, 1) }
+        slc_leave()
     }
     /// A full fence: whoever begins to look afterwards sees what was changed before.
     var isLookedAt: Bool { unsafe withUnsafeMutablePointer(to: &pointee.lookers) { unsafe slc_add_u32($0, 0) } != 0 }
     /// How many sleep still.
     @inline(__always) func wakeUp() -> UInt32 {
+        slc_enter()
+        Held.drop(.sleeping, UInt(bitPattern: self))
+        let left = unsafe oneFewerSleeps()
+        slc_leave()
+        return left
+    }
+    @inline(__always) func oneFewerSleeps() -> UInt32 {
         unsafe withUnsafeMutablePointer(to: &pointee.sleepers) { unsafe slc_sub_u32($0, 1) } &- 1
     }
 }

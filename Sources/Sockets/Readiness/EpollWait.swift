@@ -170,19 +170,9 @@ import Stacks
         let isLast = unsafe set.pointee.kept >= 0 && others == 0
         unsafe set.pointee.lock.release()
         leaveBell()
-        if isLast { endKept() }
+        if isLast { unsafe EpollSet.endKept(set) }
         unsafe SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
         return n
-    }
-
-    /// The set was closed while we slept in it, and we were the last.
-    private func endKept() {
-        unsafe process.lock.acquire()
-        let kept = unsafe set.pointee.kept
-        unsafe set.pointee.kept = -1
-        OwnDescriptor.close(kept)
-        unsafe process.lock.release()
-        unsafe EpollSet.cleanUp(set)
     }
 
     private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
@@ -222,5 +212,27 @@ import Stacks
         }
         if r > 0 { return unsafe set.sortOut(events, 0, r) }
         return r == -Int(EINTR) && !interrupts.any() ? 0 : r
+    }
+}
+
+extension EpollSet {
+    /// The set was closed while calls slept in it, and the last of them is over.
+    static func endKept(_ set: Set) {
+        unsafe process.lock.acquire()
+        let kept = unsafe set.pointee.kept
+        unsafe set.pointee.kept = -1
+        OwnDescriptor.close(kept)
+        unsafe process.lock.release()
+        unsafe cleanUp(set)
+    }
+
+    /// A call that slept in the set will never wake up.
+    static func sleeperIsGone(_ set: Set) {
+        unsafe set.pointee.lock.acquire()
+        let others = unsafe set.oneFewerSleeps()
+        if unsafe others == 0 && !set.pointee.isWatched { unsafe set.sayAwake() }
+        let isLast = unsafe set.pointee.kept >= 0 && others == 0
+        unsafe set.pointee.lock.release()
+        if isLast { unsafe endKept(set) }
     }
 }

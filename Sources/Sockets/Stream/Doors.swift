@@ -12,13 +12,19 @@ import Stacks
 }
 
 /// Calls in which libc's own function blocks in the kernel are counted, so that no lane opens under them.
-/// (A handler that leaves by siglongjmp leaves the count up: that socket stays in the kernel.)
-@inline(__always) private func plain(_ e: Endpoint, _ half: Half, _ body: () -> Int) -> Int {
+@inline(__always) func plain(_ e: Endpoint, _ kind: Held.Kind, _ body: () -> Int) -> Int {
+    slc_enter()
+    unsafe Held.note(kind, e)
     let generation = unsafe e.pointee.generation
+    let half = unsafe kind == .receiving ? e.rx : e.tx
     _ = unsafe slc_add_u32(&half.pointee.plain_calls, 1)
+    slc_leave()
     let r = body()
+    slc_enter()
+    Held.drop(kind, UInt(bitPattern: e))
     // The socket may have been closed meanwhile, and its slot be another's.
     if unsafe e.pointee.generation == generation { _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1) }
+    slc_leave()
     return r
 }
 
@@ -54,7 +60,7 @@ import Stacks
         if r == restartCall { return unsafe again(fd, buffer, n, flags, call) }
         if r != useKernel { return r }
     }
-    let r = unsafe plain(e, e.rx) { unsafe sluice_real_recv(fd, buffer, n, flags, call) }
+    let r = unsafe plain(e, .receiving) { unsafe sluice_real_recv(fd, buffer, n, flags, call) }
     if flags & 0x2 == 0 { unsafe noteReceived(e, r) }
     return r
 }
@@ -84,7 +90,7 @@ import Stacks
             if r != useKernel { return r }
         }
     }
-    let r = unsafe plain(e, e.tx) { unsafe sluice_real_send(fd, buffer, n, flags, call) }
+    let r = unsafe plain(e, .sending) { unsafe sluice_real_send(fd, buffer, n, flags, call) }
     unsafe noteSent(e, r)
     return r
 }
@@ -124,7 +130,9 @@ public func recvmsg(
             return r
         }
     }
-    let r = unsafe plain(e, e.rx) { unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags) }
+    let r = unsafe plain(e, .receiving) {
+        unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
+    }
     if flags & 0x2 == 0 { unsafe noteReceived(e, r) }
     return r
 }
@@ -151,7 +159,7 @@ public func sendmsg(
             if r != useKernel { return r }
         }
     }
-    let r = unsafe plain(e, e.tx) { unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags) }
+    let r = unsafe plain(e, .sending) { unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags) }
     unsafe noteSent(e, r)
     return r
 }

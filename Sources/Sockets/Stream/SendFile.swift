@@ -46,9 +46,7 @@ private func failed(_ done: Int, _ r: Int) -> Int {
 }
 
 private func plainSendFile(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
-    _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
-    let r = unsafe sluice_real_sendfile(fd, input, offset, n)
-    _ = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1)
+    let r = unsafe plain(e, .sending) { unsafe sluice_real_sendfile(fd, input, offset, n) }
     if r > 0 {
         unsafe e.pointee.messages_out = unsafe e.pointee.messages_out &+ 1
         unsafe e.pointee.bytes_out = unsafe e.pointee.bytes_out &+ UInt64(r)
