@@ -156,6 +156,17 @@ struct sli_select_mask {
     X(int, aio_read, (struct aiocb * c), (c), -1)                                                                      \
     X(int, aio_write, (struct aiocb * c), (c), -1)                                                                     \
     X(int, lio_listio, (int m, struct aiocb *const *l, int n, struct sigevent *s), (m, l, n, s), -1)                   \
+    X(int, posix_spawn, (pid_t * i, const char *p, const void *f, const void *t, char *const *a, char *const *e),      \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, posix_spawnp, (pid_t * i, const char *p, const void *f, const void *t, char *const *a, char *const *e),     \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, pidfd_spawn, (int *i, const char *p, const void *f, const void *t, char *const *a, char *const *e),         \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, pidfd_spawnp, (int *i, const char *p, const void *f, const void *t, char *const *a, char *const *e),        \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, system, (const char *c), (c), -1)                                                                           \
+    X(FILE *, popen, (const char *c, const char *m), (c, m), NULL)                                                     \
+    X(int, wordexp, (const char *w, void *r, int f), (w, r, f), 5 /* WRDE_SYNTAX */)                                   \
     X(int, posix_spawn_file_actions_adddup2, (void *a, int fd, int to), (a, fd, to), ENOSYS)                           \
     X(ssize_t, __read_chk, (int fd, void *b, size_t n, size_t s), (fd, b, n, s), -1)                                   \
     X(ssize_t, __recv_chk, (int fd, void *b, size_t n, size_t s, int f), (fd, b, n, s, f), -1)                         \

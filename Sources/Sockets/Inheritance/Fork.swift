@@ -55,11 +55,30 @@ import Stacks
         unsafe local.pointee.meeting = Meeting()
         unsafe local.pointee.meetingBusy = 0
         unsafe local.pointee.users = 0
+        unsafe local.pointee.countedOut = 0
         return true
     }
     openNamesAfterFork()
     EpollSet.inheritedByChild()
     Held.inheritedByChild()
+}
+
+/// A new image that holds it moves its bytes by the kernel. (A listener has none, and what is accepted from it is another
+/// matter.)
+private func handToImage(_ e: Endpoint, _ fd: Int32) {
+    if unsafe e.pointee.state != UInt32(SL_ENDPOINT_LISTENING) { unsafe Lane.handBack(e, fd, .exec, foreign: true) }
+}
+
+/// Before a new program is started by libc alone, in a child that this library does not see: what it will hold must be
+/// whole in the kernel. The child's descriptors are counted by nobody, as those of a program that is not ours.
+@c(sluice_before_spawn) public func beforeSpawn() {
+    guard unsafe process.started else { return }
+    DescriptorTable.each { fd, entry in
+        guard DescriptorTable.kind(entry) == 1 else { return true }
+        let flags = slc_fcntl(fd, F_GETFD, 0)
+        if flags >= 0 && flags & 1 == 0 { unsafe handToImage(endpoint(entry), fd) }
+        return true
+    }
 }
 
 /// Before exec: what the new image will hold must be whole in the kernel, and what CLOEXEC closes is let go.
@@ -72,7 +91,7 @@ import Stacks
         let e = unsafe endpoint(entry)
         let flags = slc_fcntl(fd, F_GETFD, 0)
         if flags >= 0 && flags & 1 == 0 {
-            unsafe Lane.handBack(e, fd, .exec, foreign: true)
+            unsafe handToImage(e, fd)
         } else if isOwner {
             _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1)
         }
@@ -92,7 +111,8 @@ import Stacks
 }
 
 @c(sluice_at_exit) public func atExit() {
-    guard unsafe process.started, unsafe process.isOwner else { return }
+    guard unsafe process.started, unsafe process.isOwner, unsafe process.exited != process.nonce else { return }
+    unsafe process.exited = unsafe process.nonce
     var p = unsafe process.pairs
     while let pair = unsafe p {
         if unsafe pair.pointee.ownNonce != process.nonce {
@@ -105,7 +125,12 @@ import Stacks
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let e = unsafe endpoint(entry)
         unsafe Lane.service(e, fd)
-        if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1) }
+        if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 {
+            unsafe process.lock.acquire()
+            unsafe e.local.pointee.countedOut += 1
+            _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1)
+            unsafe process.lock.release()
+        }
         return true
     }
 }
