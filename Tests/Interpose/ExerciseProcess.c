@@ -107,7 +107,7 @@ void exercise_exec(const char *self) {
 FILE *_IO_popen(const char *, const char *);
 /// Programs that libc starts by itself.
 void exercise_spawn(void) {
-    char *arguments[] = {"sh", "-c", "echo spawned", NULL};
+    char *arguments[] = {"sh", "-c", "exit 7", NULL};
     pid_t pid = -1;
     fflush(stdout);
     SAY("posix_spawn", posix_spawn(&pid, "/bin/sh", NULL, NULL, arguments, environ));
