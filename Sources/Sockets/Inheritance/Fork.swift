@@ -11,6 +11,7 @@ import Stacks
     guard unsafe process.started else { return }
     unsafe process.lock.acquire()
     EpollSet.lockAll()
+    OwnDescriptor.lockForFork()
     guard unsafe process.isOwner else { return }
     DescriptorTable.each { _, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
@@ -27,6 +28,7 @@ import Stacks
 
 @c(sluice_fork_parent) public func forkParent() {
     guard unsafe process.started else { return }
+    OwnDescriptor.unlockInParent()
     EpollSet.unlockAll()
     unsafe process.lock.release()
 }
@@ -37,6 +39,7 @@ import Stacks
     unsafe me.pointee.tid = 0
     unsafe me.pointee.robust_head = 0
     unsafe me.pointee.waiter = 0
+    OwnDescriptor.unlockInChild()
     EpollSet.resetLocks()
     unsafe process.lock.resetAfterFork()
     unsafe process.pid = slc_getpid()
