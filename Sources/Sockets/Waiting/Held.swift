@@ -83,7 +83,7 @@ extension Held {
         return n
     }
 
-    /// Twice the room; at first some. Records that are certainly of no use go first.
+    /// Twice the room; at first some.
     @inline(never) private static func grow(_ me: UnsafeMutablePointer<slc_thread>) -> Bool {
         let room = unsafe me.pointee.held_room
         let old = room == 0 ? 0 : bytes(room)
