@@ -1,4 +1,5 @@
-// The older ways to install a handler, in terms of sigaction: libc's own would call its own sigaction, unseen.
+// The other ways to install a handler, in terms of sigaction: libc's own would call its own sigaction, unseen.
+#include "Served.h"
 #include "Signals.h"
 
 typedef void (*handler)(int);
@@ -62,4 +63,35 @@ int sli_siginterrupt(int signal, int interrupts) {
         action.sa_flags |= SA_RESTART;
     }
     return sli_sigaction(signal, &action, NULL);
+}
+
+/// What the kernel takes, in its own order.
+struct kernel_action {
+    void *handler;
+    uint64_t flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+// As the system call rt_sigaction. What libc's function would refuse, or never do, is the kernel's.
+long sli_kernel_sigaction(long signal, const void *new, void *old, size_t mask_bytes) {
+    _Bool is_libcs = signal == 32 || signal == 33, is_address = (!new || SLC_P(new) >= 4096) && (!old || SLC_P(old) >= 4096);
+    if (mask_bytes != sizeof(uint64_t) || signal < 1 || signal >= NSIG || signal == SIGKILL || signal == SIGSTOP || is_libcs
+        || !is_address)
+        return SLI_REAL(syscall)(SYS_rt_sigaction, signal, SLC_P(new), SLC_P(old), (long)mask_bytes, 0, 0);
+    const struct kernel_action *wanted = new;
+    struct kernel_action *shown = old;
+    struct sigaction in = {0}, before = {0};
+    if (wanted) {
+        in.sa_handler = (handler)wanted->handler;
+        in.sa_flags = (int)wanted->flags;
+        in.sa_restorer = wanted->restorer;
+        memcpy(&in.sa_mask, &wanted->mask, sizeof wanted->mask);
+    }
+    if (sli_sigaction((int)signal, wanted ? &in : NULL, shown ? &before : NULL) < 0) return -1;
+    if (shown) {
+        *shown = (struct kernel_action){(void *)before.sa_handler, (unsigned)before.sa_flags, before.sa_restorer, 0};
+        memcpy(&shown->mask, &before.sa_mask, sizeof shown->mask);
+    }
+    return 0;
 }

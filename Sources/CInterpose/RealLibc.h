@@ -142,7 +142,11 @@ struct sli_select_mask {
     X(int, initgroups, (const char *u, gid_t g), (u, g), -1)                                                           \
     X(pid_t, _Fork, (void), (), -1)                                                                                    \
     X(int, sigaction, (int s, const struct sigaction *n, struct sigaction *o), (s, n, o), -1)                          \
-    X(int, fclose, (FILE * f), (f), EOF)
+    X(int, fclose, (FILE * f), (f), EOF)                                                                               \
+    X(void, longjmp, (void *b, int v), (b, v), (void)0)                                                                \
+    X(void, _longjmp, (void *b, int v), (b, v), (void)0)                                                               \
+    X(void, siglongjmp, (void *b, int v), (b, v), (void)0)                                                             \
+    X(void, __longjmp_chk, (void *b, int v), (b, v), (void)0)
 
 /// Functions looked up at their first call.
 #define SLI_LATE_FUNCTIONS(X)                                                                                          \
@@ -152,6 +156,17 @@ struct sli_select_mask {
     X(int, aio_read, (struct aiocb * c), (c), -1)                                                                      \
     X(int, aio_write, (struct aiocb * c), (c), -1)                                                                     \
     X(int, lio_listio, (int m, struct aiocb *const *l, int n, struct sigevent *s), (m, l, n, s), -1)                   \
+    X(int, posix_spawn, (pid_t * i, const char *p, const void *f, const void *t, char *const *a, char *const *e),      \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, posix_spawnp, (pid_t * i, const char *p, const void *f, const void *t, char *const *a, char *const *e),     \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, pidfd_spawn, (int *i, const char *p, const void *f, const void *t, char *const *a, char *const *e),         \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, pidfd_spawnp, (int *i, const char *p, const void *f, const void *t, char *const *a, char *const *e),        \
+      (i, p, f, t, a, e), ENOSYS)                                                                                      \
+    X(int, system, (const char *c), (c), -1)                                                                           \
+    X(FILE *, popen, (const char *c, const char *m), (c, m), NULL)                                                     \
+    X(int, wordexp, (const char *w, void *r, int f), (w, r, f), 5 /* WRDE_SYNTAX */)                                   \
     X(int, posix_spawn_file_actions_adddup2, (void *a, int fd, int to), (a, fd, to), ENOSYS)                           \
     X(ssize_t, __read_chk, (int fd, void *b, size_t n, size_t s), (fd, b, n, s), -1)                                   \
     X(ssize_t, __recv_chk, (int fd, void *b, size_t n, size_t s, int f), (fd, b, n, s, f), -1)                         \

@@ -37,4 +37,5 @@ int sli_close_range(unsigned first, unsigned last, int flags);
 int sli_dup(int fd);
 int sli_dup2(int from, int to);
 int sli_dup3(int from, int to, int flags);
+long sli_kernel_sigaction(long signal, const void *action, void *old, size_t mask_bytes);
 int sli_prctl(int option, long a, long b, long c, long d);

@@ -9,6 +9,8 @@
 #include "Signals.h"
 
 enum { LAST = 64 };
+/// SS_AUTODISARM of sigaltstack(2).
+#define AUTODISARM (1 << 31)
 #define BIT(s) (1ull << ((s) - 1))
 /// Faults and clocks of profilers are never put off and never blocked by us. 32 and 33 belong to libc.
 static const uint64_t prompt = BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGPROF) | BIT(SIGSYS);
@@ -84,6 +86,7 @@ static void trampoline(int signal, siginfo_t *info, void *context) {
     uint64_t mask;
     memcpy(&mask, &interrupted->uc_sigmask, sizeof mask);
     struct slc_thread *t = slc_self();
+    if (SLI_UNLIKELY(interrupted->uc_stack.ss_flags & AUTODISARM)) t->hidden_stack = 1;
     if (prompt & BIT(signal)) {
         count(a);
     } else if (t->critical) {

@@ -181,6 +181,7 @@ long sli_syscall(long nr, long a, long b, long c, long d, long e, long f) {
     case SYS_fcntl:
         if (SLI_LIKELY(!slc_fd_entry(FD(a)) && b != F_DUPFD && b != F_DUPFD_CLOEXEC)) GO_ON;
         return sli_fcntl(FD(a), (int)b, PTR(c));
+    case SYS_rt_sigaction: return sli_kernel_sigaction(a, PTR(b), PTR(c), (size_t)d);
     case SYS_prctl: return sli_prctl((int)a, b, c, d, e);
     case SYS_fork: case SYS_clone: case SYS_clone3:
         if (!is_fork(nr, a, b)) GO_ON;

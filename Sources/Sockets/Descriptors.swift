@@ -55,7 +55,7 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
     unsafe e.pointee.rx_timeout_ns = unsafe l.pointee.rx_timeout_ns
     unsafe e.pointee.tx_timeout_ns = unsafe l.pointee.tx_timeout_ns
     unsafe e.pointee.rx_lowat = unsafe l.pointee.rx_lowat
-    if unsafe l.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 {
+    if unsafe l.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 && l.pointee.reason == Reason.option.number {
         unsafe e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
         unsafe e.pointee.reason = unsafe l.pointee.reason
     }
@@ -106,7 +106,13 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         if unsafe e.local.pointee.descriptor == fd {
             unsafe e.local.pointee.descriptor = unsafe otherNumber(entry, e.local.pointee.descriptors)
         }
-        let last = unsafe slc_sub_u32(&e.pointee.descriptors, 1) == 1
+        var last = false
+        if unsafe e.local.pointee.countedOut > 0 {
+            // The process is ending: others who hold it may have ended it already.
+            unsafe e.local.pointee.countedOut -= 1
+        } else {
+            last = unsafe slc_sub_u32(&e.pointee.descriptors, 1) == 1
+        }
         let lastHere = unsafe e.local.pointee.descriptors == 0
         if lastHere { unsafe Rendezvous.withdraw(e) }
         unsafe process.lock.release()
@@ -134,6 +140,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
 @c(sluice_before_close) public func beforeClose(_ fd: Int32, _ entry: UInt64) -> Int {
     guard unsafe process.isOwner else { return 0 }
     if DescriptorTable.kind(entry) == 3 { return -Int(EBADF) }
+    Held.sweep()
     forget(fd, entry, closing: true)
     return 0
 }
@@ -180,6 +187,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         guard OwnMove.away(to) else { return -Int(EBADF) }
         return 0
     }
+    Held.sweep()
     forget(to, entry, closing: true)
     return 0
 }

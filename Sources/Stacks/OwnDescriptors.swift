@@ -41,18 +41,31 @@ public enum OwnDescriptor {
         _ = slc_close(fd)
     }
 
-    /// Runs `body`, which makes or receives a descriptor, with numbers above the program's where that is possible.
+    /// Runs `body`, which makes or receives a descriptor or two; above the program's numbers, where that is possible, when
+    /// these are used up.
     public static func withRoom<R>(_ body: () -> R) -> R {
-        let room = Headroom()
+        let room = hasRoom ? nil : Headroom()
         let r = body()
         room?.end()
         return r
     }
 
+    /// Are two of the program's numbers free?
+    private static var hasRoom: Bool {
+        guard unsafe process.stackDescriptor >= 0 else { return false }
+        let first = unsafe slc_fcntl(process.stackDescriptor, F_DUPFD_CLOEXEC, 0)
+        guard first >= 0 else { return false }
+        let second = unsafe slc_fcntl(process.stackDescriptor, F_DUPFD_CLOEXEC, 0)
+        _ = slc_close(Int32(truncatingIfNeeded: first))
+        guard second >= 0 else { return false }
+        _ = slc_close(Int32(truncatingIfNeeded: second))
+        return true
+    }
+
     /// The lowest free number from the base: above the soft limit where the process may raise it; else in the upper quarter.
     static func place(_ fd: Int32) -> Int32 {
         if let room = Headroom() {
-            let r = slc_fcntl(fd, F_DUPFD_CLOEXEC, Int(room.before.rlim_cur))
+            let r = slc_fcntl(fd, F_DUPFD_CLOEXEC, room.first)
             room.end()
             return r < 0 ? -1 : Int32(truncatingIfNeeded: r)
         }
@@ -65,6 +78,17 @@ public enum OwnDescriptor {
         sluice_crowded_from(Int32(truncatingIfNeeded: quarter <= 3072 ? quarter : min(now.rlim_cur - 64, 1 << 30)))
         return r < 0 ? -1 : Int32(truncatingIfNeeded: r)
     }
+}
+
+// MARK: fork
+
+/// Held while the limit of descriptors is raised. Nothing is locked under it.
+nonisolated(unsafe) private var limitLock = PrivateLock()
+
+extension OwnDescriptor {
+    public static func lockForFork() { unsafe limitLock.acquire() }
+    public static func unlockInParent() { unsafe limitLock.release() }
+    public static func unlockInChild() { unsafe limitLock.resetAfterFork() }
 }
 
 // MARK: giving them back
@@ -146,10 +170,25 @@ extension OwnDescriptor {
 
 /// RLIMIT_NOFILE raised for a moment; a privileged process raises the hard limit with it. Nil where that is not allowed,
 /// or where the soft limit is so high that nothing above it is needed.
+///
+/// The limit is the program's, too. Threads of ours raise it one at a time, no fork comes in between, and a limit that the
+/// program has set meanwhile stays. What remains: a limit that it sets between the last look and the restoring call, the
+/// one that it reads meanwhile, and a program that libc starts meanwhile in another thread, which inherits the raised one.
 private struct Headroom {
-    let before: rlimit
+    private let before: rlimit
+    private let raised: rlimit
 
     init?() {
+        unsafe limitLock.acquire()
+        guard let (before, raised) = Headroom.raise() else {
+            unsafe limitLock.release()
+            return nil
+        }
+        self.before = before
+        self.raised = raised
+    }
+
+    private static func raise() -> (rlimit, rlimit)? {
         var now = rlimit()
         guard unsafe slc_prlimit(Headroom.number, nil, &now) == 0, now.rlim_cur <= 65536 else { return nil }
         var raised = now
@@ -159,14 +198,21 @@ private struct Headroom {
             raised.rlim_cur = now.rlim_cur + 4096
             raised.rlim_max = raised.rlim_cur
         }
-        guard unsafe slc_prlimit(Headroom.number, &raised, nil) == 0 else { return nil }
-        before = now
+        return unsafe slc_prlimit(Headroom.number, &raised, nil) == 0 ? (now, raised) : nil
     }
 
     func end() {
-        var old = before
-        _ = unsafe slc_prlimit(Headroom.number, &old, nil)
+        var now = rlimit()
+        _ = unsafe slc_prlimit(Headroom.number, nil, &now)
+        if now.rlim_cur == raised.rlim_cur && now.rlim_max == raised.rlim_max {
+            now = before
+            _ = unsafe slc_prlimit(Headroom.number, &now, nil)
+        }
+        unsafe limitLock.release()
     }
+
+    /// The lowest number above the program's.
+    var first: Int { Int(truncatingIfNeeded: before.rlim_cur) }
 
     static var number: Int32 { 7 }
 }

@@ -36,6 +36,8 @@ import SharedMemory
     /// The program needs every number it may have: Sluice makes no descriptors any more.
     public var isCrowded = false
     public var random: UInt64 = 0
+    /// Nonce of the process when it began to end; a fork child has another one.
+    public var exited: UInt64 = 0
 
     public init() {}
 

@@ -21,7 +21,7 @@ build_driver() {
     "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
 }
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
-for driver in kills namespaces impostor storms shortage alarms users; do build_driver "$driver" "${driver^}.c" || exit 1; done
+for driver in kills namespaces impostor storms shortage alarms users limits; do build_driver "$driver" "${driver^}.c" || exit 1; done
 
 # driver NAME SECONDS VARIABLE=VALUE... -- COMMAND...: shows what a driver says and adds its counts.
 driver() {
@@ -78,6 +78,9 @@ driver "forks, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./storms --rounds "
 driver "shortage, on the kernel" 300 -- ./shortage
 driver "shortage, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./shortage
 driver "shortage, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./shortage
+
+driver "limits, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./limits
+driver "limits, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./limits
 
 driver "alarms, on the kernel" 300 -- ./alarms
 driver "alarms" 300 "$preload" SLUICE_LANE_AT=4 -- ./alarms

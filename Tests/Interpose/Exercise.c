@@ -17,6 +17,7 @@ int main(int count, char **arguments) {
     exercise_hand_back();
     exercise_process(arguments[0]);
     exercise_exec(arguments[0]);
+    exercise_spawn();
     exercise_syscall();
     puts("done");
     return 0;

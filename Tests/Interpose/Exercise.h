@@ -59,4 +59,5 @@ void exercise_makers(void);
 void exercise_hand_back(void);
 void exercise_process(const char *self);
 void exercise_exec(const char *self);
+void exercise_spawn(void);
 void exercise_syscall(void);

@@ -3,9 +3,13 @@
 #include <grp.h>
 #include <linux/aio_abi.h>
 #include <linux/capability.h>
+#include <gnu/libc-version.h>
 #include <sched.h>
+#include <spawn.h>
 #include <sys/fsuid.h>
+#include <sys/resource.h>
 #include <sys/prctl.h>
+#include <wordexp.h>
 
 int capset(cap_user_header_t, const cap_user_data_t);
 int capget(cap_user_header_t, cap_user_data_t);
@@ -98,6 +102,48 @@ void exercise_exec(const char *self) {
         _exit(1);
     }
     say_end("vfork", pid);
+}
+
+FILE *_IO_popen(const char *, const char *);
+/// Programs that libc starts by itself.
+void exercise_spawn(void) {
+    char *arguments[] = {"sh", "-c", "exit 7", NULL};
+    pid_t pid = -1;
+    fflush(stdout);
+    SAY("posix_spawn", posix_spawn(&pid, "/bin/sh", NULL, NULL, arguments, environ));
+    say_end("posix_spawn", pid);
+    SAY("posix_spawnp", posix_spawnp(&pid, "sh", NULL, NULL, arguments, environ));
+    say_end("posix_spawnp", pid);
+    SAY("posix_spawn fails", posix_spawn(&pid, "/nonexistent", NULL, NULL, arguments, environ));
+    const char *const later[] = {"pidfd_spawn", "pidfd_spawnp"};
+    for (int i = 0; i < 2; i++) {
+        int (*start)(int *, const char *, const void *, const void *, char *const *, char *const *) = dlsym(RTLD_DEFAULT, later[i]);
+        int fd = -1;
+        if (strverscmp(gnu_get_libc_version(), "2.39") < 0 || !start) continue;
+        SAY(later[i], start(&fd, "/bin/sh", NULL, NULL, arguments, environ));
+        wait(NULL);
+        SAY("its close", close(fd));
+    }
+    SAY("system", system("exit 3"));
+    SAY("system asks", system(NULL) != 0);
+    char line[64] = "";
+    FILE *f = popen("echo from popen", "r");
+    SAY("popen reads", fgets(line, sizeof line, f) == line);
+    printf("%s", line);
+    SAY("pclose", pclose(f));
+    f = _IO_popen("exit 4", "w");
+    SAY("_IO_popen", pclose(f));
+    SAY("popen wrong", popen("true", "x") != NULL);
+    wordexp_t words;
+    SAY("wordexp", wordexp("$(echo a b) c", &words, 0));
+    printf("%zu %s %s\n", words.we_wordc, words.we_wordv[0], words.we_wordv[2]);
+    wordfree(&words);
+    SAY("wordexp wrong", wordexp("a | b", &words, 0));
+    CHILD("no descriptors", {
+        struct rlimit few = {3, 3};
+        SAY("setrlimit", setrlimit(RLIMIT_NOFILE, &few));
+        SAY("dup", dup(0));
+    });
 }
 
 static char in[64];

@@ -202,6 +202,64 @@ static void restarts(void) {
     close(way[0]), close(way[1]);
 }
 
+/// Leaves a poll by each of the jumps.
+static volatile int by;
+_Noreturn void __longjmp_chk(struct __jmp_buf_tag *, int);
+static void jump(int signal) {
+    hits++;
+    switch (by) {
+    case 1: longjmp(back, signal);
+    case 2: _longjmp(back, signal);
+    case 3: __longjmp_chk(back, signal);
+    default: siglongjmp(back, signal);
+    }
+}
+static void jumps(void) {
+    tcp_pair(way);
+    struct sigaction a = {.sa_handler = jump, .sa_flags = SA_NODEFER};
+    sigaction(SIGUSR1, &a, NULL);
+    for (by = 0; by < 4; by++) {
+        pthread_t helper;
+        sleeper = pthread_self(), sleeper_id = gettid();
+        pthread_create(&helper, NULL, disturb, NULL);
+        int came = sigsetjmp(back, 1);
+        if (!came) printf("poll %d\n", poll(&(struct pollfd){way[0], POLLIN, 0}, 1, -1));
+        printf("jumped by %d\n", came);
+        pthread_join(helper, NULL);
+        SAY("left", recv(way[0], &(char[8]){0}, 8, 0));
+    }
+    close(way[0]), close(way[1]);
+}
+
+/// As the system call takes it.
+struct raw {
+    handler action;
+    unsigned long flags;
+    void *restorer;
+    unsigned long mask;
+};
+static void raw_actions(void) {
+    struct raw a = {count, SA_RESTART, NULL, 0}, old;
+    signal(SIGUSR1, other); // libc's restorer comes with it
+    SAY("rt_sigaction asks", syscall(SYS_rt_sigaction, SIGUSR1, NULL, &a, 8));
+    printf("%s flags %lx mask %lx\n", name_of(a.action), a.flags, a.mask);
+    a.action = count, a.mask = 1ul << (SIGUSR2 - 1);
+    SAY("rt_sigaction", syscall(SYS_rt_sigaction, SIGUSR1, &a, &old, 8));
+    printf("old %s flags %lx mask %lx\n", name_of(old.action), old.flags, old.mask);
+    say_action("rt_sigaction", SIGUSR1);
+    hits = 0;
+    raise(SIGUSR1);
+    printf("hits %d\n", hits);
+    SAY("rt_sigaction wrong size", syscall(SYS_rt_sigaction, SIGUSR1, &a, &old, 16));
+    SAY("rt_sigaction wrong address", syscall(SYS_rt_sigaction, SIGUSR1, 8, NULL, 8));
+    SAY("rt_sigaction SIGKILL", syscall(SYS_rt_sigaction, SIGKILL, &a, NULL, 8));
+    SAY("rt_sigaction too high", syscall(SYS_rt_sigaction, 65, &a, NULL, 8));
+    SAY("rt_sigaction 33", syscall(SYS_rt_sigaction, 33, NULL, &old, 8));
+    a.action = SIG_DFL;
+    SAY("rt_sigaction default", syscall(SYS_rt_sigaction, SIGUSR1, &a, NULL, 8));
+    say_action("rt_sigaction default", SIGUSR1);
+}
+
 static void children(void) {
     signal(SIGUSR1, count);
     hits = 0;
@@ -254,6 +312,8 @@ int main(void) {
     actions();
     deliveries();
     restarts();
+    jumps();
+    raw_actions();
     children();
     many();
     puts("done");

@@ -137,7 +137,10 @@ long sluice_fcntl(int fd, uint64_t entry, int c, long a) { return ENDPOINT(fcntl
 long sluice_poll(struct pollfd *p, size_t n, int64_t ns, const sigset_t *m) {
     SEEN(poll);
     struct timespec t = {ns / 1000000000, ns % 1000000000};
-    return sluice_real_ppoll(p, n, ns < 0 ? NULL : &t, m);
+    slc_self()->held_count++;
+    long result = sluice_real_ppoll(p, n, ns < 0 ? NULL : &t, m);
+    slc_self()->held_count--;
+    return result;
 }
 long sluice_epoll_ctl(int set, uint64_t entry, int op, int fd, struct epoll_event *e) {
     (void)entry;
@@ -151,6 +154,13 @@ long sluice_epoll_wait(int set, uint64_t entry, struct epoll_event *e, int n, in
 void sluice_fork_prepare(void) { SEEN(fork_prepare); }
 void sluice_fork_parent(void) { SEEN(fork_parent); }
 void sluice_fork_child(void) { SEEN(fork_child), home = slc_getpid(); }
+void sluice_before_spawn(void) { SEEN(before_spawn); }
+/// A jump out of a poll: from the frame of the handler, to one above that of the poll.
+void sluice_before_jump(uint64_t target) {
+    SEEN(before_jump);
+    slc_self()->held_count = 0;
+    if (target <= slc_frame() || target > slc_frame() + (1 << 20)) slc_write(1, "strange target\n", 15);
+}
 void sluice_before_exec(void) { SEEN(before_exec); }
 void sluice_exec_failed(void) { SEEN(exec_failed); }
 void sluice_at_exit(void) { SEEN(at_exit); }

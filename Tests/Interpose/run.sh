@@ -53,6 +53,8 @@ for program in Signals Life Filter; do compile "$here/$program.c" "$here/Helpers
 for program in Deferred Own Counts; do compile "$here/$program.c" -o "$work/$program"; done
 compile -fPIC -shared "$here/Early.c" -o "$work/libearly.so"
 compile "$here/EarlyUser.c" "$here/Helpers.c" -L"$work" -learly -Wl,-rpath,"$work" -o "$work/EarlyUser"
+compile -fPIC -shared "$here/Late.c" -o "$work/liblate.so"
+compile "$here/LateUser.c" "$here/Helpers.c" -L"$work" -llate -Wl,-rpath,"$work" -o "$work/LateUser"
 compile -fPIC -shared -fno-builtin "$here/Allocator.c" -o "$work/allocator.so"
 compile -fPIC -shared -DLIBRARY "$here/Rings.c" -Wl,-soname,liburing.so.2 -o "$work/liburing.so.2"
 compile -fPIC -shared -DPLUGIN "$here/Rings.c" "$work/liburing.so.2" -Wl,-rpath,"$work" -o "$work/plugin.so"
@@ -73,6 +75,7 @@ same "processes and threads" "$work/Life"
 same "a filter by prctl" "$work/Filter"
 same "a filter by syscall" "$work/Filter" by-syscall
 same "another library's constructor" "$work/EarlyUser"
+same "another library's destructor" "$work/LateUser"
 same "ring libraries" "$work/rings"
 same "ring libraries in a plugin" "$work/rings" "$work/plugin.so"
 before=$work/allocator.so

@@ -2,6 +2,7 @@
 #include "harness.h"
 #include <setjmp.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 static volatile sig_atomic_t caught;
@@ -63,6 +64,48 @@ DP_CASE(signals, recv_interrupted) { recv_with(0, false); }
 DP_CASE(signals, recv_restarted) { recv_with(SA_RESTART, false); }
 DP_CASE(signals, recv_with_timeout_is_not_restarted) { recv_with(SA_RESTART, true); }
 DP_CASE(signals, recv_with_timeout_interrupted) { recv_with(0, true); }
+
+/// The handler is installed by the system call, as some run-time libraries do.
+static void catch_by_syscall(int number, void (*handler)(int), unsigned long flags) {
+    struct { void (*handler)(int); unsigned long flags; void *restorer; unsigned long mask; } action, before;
+    catch(number, SIG_IGN, 0);
+    catch(number, count, SA_NODEFER);  // libc's restorer comes with it
+    DP(syscall(SYS_rt_sigaction, number, NULL, &before, sizeof before.mask));
+    dp_log("%s, flags %lx", before.handler == count ? "count" : "another", before.flags & ~0x4000000ul);
+    action = before;
+    action.handler = handler;
+    action.flags = flags | 0x4000000;
+    DP(syscall(SYS_rt_sigaction, number, &action, &before, sizeof action.mask));
+    DP(syscall(SYS_rt_sigaction, number, NULL, &before, sizeof action.mask));
+    dp_log("%s, flags %lx", before.handler == handler ? "it" : "another", before.flags & ~0x4000000ul);
+    DP(syscall(SYS_rt_sigaction, number, &action, NULL, 4));
+    DP(syscall(SYS_rt_sigaction, SIGKILL, &action, NULL, sizeof action.mask));
+}
+
+static void recv_with_raw(unsigned long flags) {
+    int fd = dp_pair(0);
+    if (dp_server) {
+        catch_by_syscall(SIGUSR1, count, flags);
+        dp_tell("blocks");
+        dp_recv(fd, 100, 0);
+        log_caught();
+        dp_tell("next");
+        dp_recv(fd, 100, 0);
+    } else {
+        signal_when_blocked(SIGUSR1);
+        if (flags & SA_RESTART) {
+            dp_until_asleep(dp_peer_pid);
+            dp_say(fd, "first");
+        }
+        dp_hear("next");
+        dp_say(fd, "second");
+    }
+    dp_sync("end");
+    dp_close(fd);
+}
+
+DP_CASE(signals, recv_interrupted_by_a_raw_handler) { recv_with_raw(0); }
+DP_CASE(signals, recv_restarted_after_a_raw_handler) { recv_with_raw(SA_RESTART); }
 
 static void send_with(int flags) {
     int fd = dp_pair(0);

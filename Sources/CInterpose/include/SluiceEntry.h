@@ -63,9 +63,13 @@ void sluice_fork_prepare(void);
 void sluice_fork_parent(void);
 void sluice_fork_child(void);
 void sluice_before_exec(void);
+/// Before libc starts a program in a child that it clones by itself.
+void sluice_before_spawn(void);
 void sluice_at_exit(void);
 /// euid changed, capset, PR_SET_DUMPABLE: new lanes by the new identity.
 void sluice_identity_changed(void);
+/// Before a jump that leaves all frames below the stack pointer `target`, with calls of this thread under way.
+void sluice_before_jump(uint64_t target);
 
 /// exec has failed; undoes what sluice_before_exec counted.
 void sluice_exec_failed(void);

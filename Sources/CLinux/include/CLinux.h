@@ -226,12 +226,27 @@ struct slc_thread {
     uint64_t robust_saved;
     /// SharedMemory's and Sockets' per-thread waiter (address), 0 until the first sleep.
     uint64_t waiter;
+    /// Sockets' records of what the calls of this thread hold (address), 0 until the first one; how many, and room for.
+    uint64_t held;
+    uint32_t held_count, held_room;
     /// We are inside one of our own entry points (guards against re-entry through malloc or handlers).
     uint32_t inside;
-    uint32_t reserved;
+    /// Handlers have run on a stack that the kernel forgets meanwhile (SS_AUTODISARM).
+    uint32_t hidden_stack;
 };
 extern __thread struct slc_thread slc_thread_block __attribute__((tls_model("initial-exec"), visibility("hidden")));
 SLC_INLINE struct slc_thread *slc_self(void) { return &slc_thread_block; }
+
+/// The frame of the function that this stands in.
+SLC_INLINE uint64_t slc_frame(void) { return (uint64_t)(uintptr_t)__builtin_frame_address(0); }
+/// Where the thread's alternate signal stack lies; both 0 when there is none.
+SLC_INLINE void slc_signal_stack(uint64_t *low, uint64_t *high) {
+    stack_t now;
+    *low = *high = 0;
+    if (slc_syscall3(SYS_sigaltstack, 0, SLC_P(&now), 0) || now.ss_flags & SS_DISABLE) return;
+    *low = (uint64_t)(uintptr_t)now.ss_sp;
+    *high = *low + now.ss_size;
+}
 
 /// Runs the handler that was deferred while `critical` was above zero. Defined in CInterpose.
 void slc_run_deferred(void) __attribute__((visibility("hidden")));

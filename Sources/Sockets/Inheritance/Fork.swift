@@ -11,6 +11,7 @@ import Stacks
     guard unsafe process.started else { return }
     EpollSet.prepareFork()
     unsafe process.lock.acquire()
+    OwnDescriptor.lockForFork()
     guard unsafe process.isOwner else { return }
     DescriptorTable.each { _, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
@@ -27,6 +28,7 @@ import Stacks
 
 @c(sluice_fork_parent) public func forkParent() {
     guard unsafe process.started else { return }
+    OwnDescriptor.unlockInParent()
     unsafe process.lock.release()
     EpollSet.endFork()
 }
@@ -37,6 +39,7 @@ import Stacks
     unsafe me.pointee.tid = 0
     unsafe me.pointee.robust_head = 0
     unsafe me.pointee.waiter = 0
+    OwnDescriptor.unlockInChild()
     unsafe process.lock.resetAfterFork()
     unsafe process.pid = slc_getpid()
     unsafe process.renewNonce()
@@ -54,10 +57,31 @@ import Stacks
         unsafe local.pointee.meeting = Meeting()
         unsafe local.pointee.meetingBusy = 0
         unsafe local.pointee.users = 0
+        unsafe local.pointee.countedOut = 0
         return true
     }
     openNamesAfterFork()
     EpollSet.inheritedByChild()
+    Held.inheritedByChild()
+}
+
+/// A new image that holds it moves its bytes by the kernel. (A listener has none, and what is accepted from it is another
+/// matter.)
+private func handToImage(_ e: Endpoint, _ fd: Int32) {
+    if unsafe e.pointee.state != UInt32(SL_ENDPOINT_LISTENING) { _ = unsafe Lane.beginHandBack(e, fd, .exec, foreign: true) }
+}
+
+/// Before a new program is started by libc alone, in a child that this library does not see: what it will hold must be
+/// whole in the kernel. The child's descriptors are counted by nobody, as those of a program that is not ours.
+@c(sluice_before_spawn) public func beforeSpawn() {
+    guard unsafe process.started else { return }
+    DescriptorTable.each { fd, entry in
+        guard DescriptorTable.kind(entry) == 1 else { return true }
+        let flags = slc_fcntl(fd, F_GETFD, 0)
+        if flags >= 0 && flags & 1 == 0 { unsafe handToImage(endpoint(entry), fd) }
+        return true
+    }
+    awaitPeers()
 }
 
 /// Before exec: what the new image will hold must be whole in the kernel, and what CLOEXEC closes is let go.
@@ -71,7 +95,7 @@ import Stacks
         let e = unsafe endpoint(entry)
         let flags = slc_fcntl(fd, F_GETFD, 0)
         if flags >= 0 && flags & 1 == 0 {
-            _ = unsafe Lane.beginHandBack(e, fd, .exec, foreign: true)
+            unsafe handToImage(e, fd)
         } else if isOwner {
             _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1)
         }
@@ -93,7 +117,8 @@ import Stacks
 }
 
 @c(sluice_at_exit) public func atExit() {
-    guard unsafe process.started, unsafe process.isOwner else { return }
+    guard unsafe process.started, unsafe process.isOwner, unsafe process.exited != process.nonce else { return }
+    unsafe process.exited = unsafe process.nonce
     var p = unsafe process.pairs
     while let pair = unsafe p {
         if unsafe pair.pointee.ownNonce != process.nonce {
@@ -111,7 +136,12 @@ import Stacks
         } else {
             unsafe Lane.service(e, fd)
         }
-        if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1) }
+        if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 {
+            unsafe process.lock.acquire()
+            unsafe e.local.pointee.countedOut += 1
+            _ = unsafe slc_sub_u32(&e.pointee.descriptors, 1)
+            unsafe process.lock.release()
+        }
         return true
     }
 }

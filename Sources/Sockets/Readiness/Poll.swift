@@ -14,9 +14,21 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     // More than any limit of descriptors.
     guard count >= 0, count < 1 << 30 else { return -Int(EINVAL) }
     let bytes = (3 &* count &+ 1) &* MemoryLayout<pollfd>.stride
-    defer { if let scratch = unsafe scratch { _ = unsafe slc_munmap(scratch, bytes) } }
+    defer {
+        if let scratch = unsafe scratch {
+            slc_enter()
+            Held.drop(.memory, UInt(bitPattern: scratch))
+            _ = unsafe slc_munmap(scratch, bytes)
+            slc_leave()
+        }
+    }
     if count > 32 {
+        slc_enter()
         unsafe scratch = unsafe Memory.anonymous(bytes)
+        if let scratch = unsafe scratch, bytes <= UInt32.max {
+            Held.note(.memory, UInt(bitPattern: scratch), UInt32(truncatingIfNeeded: bytes))
+        }
+        slc_leave()
         guard let scratch = unsafe scratch else { return -Int(ENOMEM) }
         return unsafe PollCall(fds, count, scratch.assumingMemoryBound(to: pollfd.self), timeoutNs, mask).run()
     }
@@ -196,11 +208,10 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         }
         var result = unsafe look(kernel: false, &average)
         if result == 0 { result = unsafe block(waiter, slice) }
-        i = 0
         var rung = false
-        while i < count {
+        while i > 0 {
+            i &-= 1
             unsafe disarm(i, waiter, &rung)
-            i &+= 1
         }
         if let w = unsafe heard, unsafe rung || real[count].revents != 0 { unsafe Waiter.silence(w) }
         unsafe heard = nil
@@ -291,11 +302,17 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         guard DescriptorTable.kind(entry) == 1 else { return }
         let e = unsafe endpoint(entry)
         if unsafe !Lane.hold(e) {
+            slc_enter()
+            unsafe Held.note(.receiving, e)
             _ = unsafe slc_add_u32(&e.rx.pointee.plain_calls, 1)
+            slc_leave()
             unsafe held[i] = UInt(bitPattern: e) | 1
             // A lane that opened before we were counted is waited for as such.
             guard unsafe Lane.hold(e) else { return }
+            slc_enter()
+            Held.drop(.receiving, UInt(bitPattern: e))
             _ = unsafe slc_sub_u32(&e.rx.pointee.plain_calls, 1)
+            slc_leave()
         }
         unsafe held[i] = UInt(bitPattern: e)
         if unsafe average == nil { unsafe average = unsafe e }
@@ -321,20 +338,15 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     private func disarm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ rung: inout Bool) {
         guard let e = unsafe Endpoint(bitPattern: held[i] & ~1) else { return }
         if unsafe held[i] & 1 != 0 {
-            _ = unsafe slc_sub_u32(&e.rx.pointee.plain_calls, 1)
+            slc_enter()
+            let generation = Held.drop(.receiving, UInt(bitPattern: e))
+            if unsafe generation ?? e.pointee.generation == e.pointee.generation {
+                _ = unsafe slc_sub_u32(&e.rx.pointee.plain_calls, 1)
+            }
+            slc_leave()
             return
         }
-        if let w = unsafe waiter, let pair = unsafe e.local.pointee.pair, let region = unsafe e.region,
-            let index = unsafe pair.known(UInt(bitPattern: w))
-        {
-            if unsafe Sleeper.awake(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number) {
-                rung = true
-            }
-            let rx = unsafe sl_region_direction(region, Int(e.pointee.slot), 1 - Int(e.pointee.side))!
-            let tx = unsafe sl_region_direction(region, Int(e.pointee.slot), Int(e.pointee.side))!
-            _ = unsafe slc_and_u64(sl_data_waiters(rx), ~(1 << UInt64(index)))
-            _ = unsafe slc_and_u64(sl_space_waiters(tx), ~(1 << UInt64(index)))
-        }
+        if let w = unsafe waiter, unsafe Waiter.silence(w, on: e) { rung = true }
         unsafe Lane.letGo(e)
     }
 }

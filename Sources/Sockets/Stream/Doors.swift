@@ -12,19 +12,27 @@ import Stacks
 }
 
 /// Calls in which libc's own function blocks in the kernel are counted, so that no lane opens under them.
-/// (A handler that leaves by siglongjmp leaves the count up: that socket stays in the kernel.)
 /// `wasOnLane`: the call has been sent here by its lane; else a lane that opened before the call was counted gets it
 /// (`restartCall`).
-@inline(__always) func plain(_ e: Endpoint, _ half: Half, _ wasOnLane: Bool, _ body: () -> Int) -> Int {
+@inline(__always) func plain(_ e: Endpoint, _ kind: Held.Kind, _ wasOnLane: Bool, _ body: () -> Int) -> Int {
+    slc_enter()
+    unsafe Held.note(kind, e)
     let generation = unsafe e.pointee.generation
+    let half = unsafe kind == .receiving ? e.rx : e.tx
     _ = unsafe slc_add_u32(&half.pointee.plain_calls, 1)
-    if unsafe !wasOnLane && onLane(e) {
+    let isLate = unsafe !wasOnLane && onLane(e)
+    if isLate {
+        Held.drop(kind, UInt(bitPattern: e))
         _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1)
-        return restartCall
     }
+    slc_leave()
+    if isLate { return restartCall }
     let r = body()
+    slc_enter()
+    Held.drop(kind, UInt(bitPattern: e))
     // The socket may have been closed meanwhile, and its slot be another's.
     if unsafe e.pointee.generation == generation { _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1) }
+    slc_leave()
     return r
 }
 
@@ -61,7 +69,7 @@ import Stacks
         if r == restartCall { return unsafe again(fd, buffer, n, flags, call) }
         if r != useKernel { return r }
     }
-    let r = unsafe plain(e, e.rx, isOnLane) { unsafe sluice_real_recv(fd, buffer, n, flags, call) }
+    let r = unsafe plain(e, .receiving, isOnLane) { unsafe sluice_real_recv(fd, buffer, n, flags, call) }
     if r == restartCall { return unsafe again(fd, buffer, n, flags, call) }
     if flags & 0x2 == 0 { unsafe noteReceived(e, r) }
     return r
@@ -93,7 +101,7 @@ import Stacks
             if r != useKernel { return r }
         }
     }
-    let r = unsafe plain(e, e.tx, isOnLane) { unsafe sluice_real_send(fd, buffer, n, flags, call) }
+    let r = unsafe plain(e, .sending, isOnLane) { unsafe sluice_real_send(fd, buffer, n, flags, call) }
     if r == restartCall { return unsafe sendAgain(fd, buffer, n, flags, call) }
     unsafe noteSent(e, r)
     return r
@@ -156,7 +164,7 @@ public func recvmsg(
             return r
         }
     }
-    let r = unsafe plain(e, e.rx, isOnLane) {
+    let r = unsafe plain(e, .receiving, isOnLane) {
         unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
     }
     if r == restartCall { return unsafe messageAgain(fd, msg, iov, n, flags, call) }
@@ -196,7 +204,7 @@ public func sendmsg(
             if r != useKernel { return r }
         }
     }
-    let r = unsafe plain(e, e.tx, isOnLane) {
+    let r = unsafe plain(e, .sending, isOnLane) {
         unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags)
     }
     if r == restartCall {

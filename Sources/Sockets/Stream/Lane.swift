@@ -251,7 +251,8 @@ enum Lane {
     /// All but the wait. True when the peer has bytes to take back.
     static func beginHandBack(_ e: Endpoint, _ fd: Int32, _ reason: Reason, foreign: Bool) -> Bool {
         unsafe e.pointee.flags |= UInt32(foreign ? SL_EP_FOREIGN | SL_EP_GIVEN_UP : SL_EP_GIVEN_UP)
-        unsafe e.pointee.reason = reason.number
+        // That of an option stays: what is accepted from a listener has the option, too.
+        if unsafe e.pointee.reason != Reason.option.number { unsafe e.pointee.reason = reason.number }
         guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return false }
         let txLock = unsafe RobustLock(&e.tx.pointee.lock)
         if txLock.acquire() { unsafe mendSend(e, fd) }

@@ -105,15 +105,32 @@ extension Lane {
         unsafe local.pointee.unmapWhenIdle = false
     }
 
-    /// A call that sleeps keeps the lane's memory; nil when there is no lane any more.
+    /// A call that sleeps keeps the lane's memory; false when there is no lane any more.
     static func hold(_ e: Endpoint) -> Bool {
-        _ = unsafe slc_add_u32(&e.local.pointee.users, 1)
-        if unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) { return true }
-        unsafe letGo(e)
-        return false
+        slc_enter()
+        let isThere = unsafe use(e)
+        if isThere { unsafe Held.note(.lane, e) }
+        slc_leave()
+        return isThere
     }
 
     static func letGo(_ e: Endpoint) {
+        slc_enter()
+        // The socket may have been closed meanwhile, and its slot be another's.
+        let generation = Held.drop(.lane, UInt(bitPattern: e))
+        if unsafe generation ?? e.pointee.generation == e.pointee.generation { unsafe release(e) }
+        slc_leave()
+    }
+
+    private static func use(_ e: Endpoint) -> Bool {
+        _ = unsafe slc_add_u32(&e.local.pointee.users, 1)
+        if unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) { return true }
+        unsafe release(e)
+        return false
+    }
+
+    /// One call fewer.
+    static func release(_ e: Endpoint) {
         guard unsafe slc_sub_u32(&e.local.pointee.users, 1) == 1 else { return }
         if unsafe e.local.pointee.kept >= 0 { unsafe endKept(e) }
         guard unsafe e.local.pointee.unmapWhenIdle else { return }
@@ -124,7 +141,9 @@ extension Lane {
 
     /// The last descriptor is being closed under a call that sleeps: true when the end is left to that call.
     static func keep(_ e: Endpoint, _ fd: Int32) -> Bool {
-        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), unsafe hold(e) else { return false }
+        slc_enter()
+        defer { slc_leave() }
+        guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), unsafe use(e) else { return false }
         unsafe process.lock.acquire()
         let others = unsafe slc_relaxed_u32(&e.local.pointee.users) > 1
         if others { unsafe e.local.pointee.kept = OwnDescriptor.duplicate(fd) }
@@ -132,7 +151,7 @@ extension Lane {
         let kept = unsafe others && e.local.pointee.kept >= 0
         // They poll a number that will be another file's.
         if kept { unsafe wakeOwn(e) }
-        unsafe letGo(e)
+        unsafe release(e)
         return kept
     }
 

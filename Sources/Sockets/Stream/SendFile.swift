@@ -51,7 +51,7 @@ private func failed(_ done: Int, _ r: Int) -> Int {
 private func plainSendFile(
     _ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int, _ isOnLane: Bool
 ) -> Int {
-    let r = unsafe plain(e, e.tx, isOnLane) { unsafe sluice_real_sendfile(fd, input, offset, n) }
+    let r = unsafe plain(e, .sending, isOnLane) { unsafe sluice_real_sendfile(fd, input, offset, n) }
     if r == restartCall {
         let entry = DescriptorTable.entry(fd)
         if DescriptorTable.kind(entry) == 1 { return unsafe sendfile(fd, entry, input, offset, n) }

@@ -29,20 +29,40 @@ extension Waiter {
     /// Of the calling thread, made at its first sleep. Nil: no descriptor or no memory.
     static func ofThread() -> UnsafeMutablePointer<Waiter>? {
         let me = unsafe slc_self()!
-        if let w = unsafe UnsafeMutablePointer<Waiter>(bitPattern: UInt(me.pointee.waiter)),
-            unsafe w.pointee.owner == process.nonce
-        {
-            return unsafe w
-        }
+        if let w = unsafe known() { return unsafe w }
         guard let w = unsafe make(isSet: false) else { return nil }
         unsafe me.pointee.waiter = UInt64(UInt(bitPattern: w))
-        unsafe process.lock.acquire()
-        if unsafe !hasExitKey {
-            unsafe hasExitKey = unsafe pthread_key_create(&exitKey, { p in unsafe Waiter.threadExits(p) }) == 0
-        }
-        unsafe process.lock.release()
-        if unsafe hasExitKey { _ = unsafe pthread_setspecific(exitKey, w) }
+        watchThreadExit()
         return unsafe w
+    }
+
+    /// What the thread has from us is given back when it ends.
+    static func watchThreadExit() {
+        unsafe process.lock.acquire()
+        if unsafe !hasExitKey { unsafe hasExitKey = unsafe pthread_key_create(&exitKey, { _ in Waiter.threadExits() }) == 0 }
+        unsafe process.lock.release()
+        if unsafe hasExitKey { _ = unsafe pthread_setspecific(exitKey, slc_self()) }
+    }
+
+    /// Of the calling thread, if it has one.
+    static func known() -> UnsafeMutablePointer<Waiter>? {
+        guard let w = unsafe UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)),
+            unsafe w.pointee.owner == process.nonce
+        else { return nil }
+        return unsafe w
+    }
+
+    /// The waiter does not wait on the lane of `e` any more, which the caller holds. True when it was rung.
+    static func silence(_ w: UnsafeMutablePointer<Waiter>, on e: Endpoint) -> Bool {
+        guard let pair = unsafe e.local.pointee.pair, let region = unsafe e.region,
+            let index = unsafe pair.known(UInt(bitPattern: w))
+        else { return false }
+        let rung = unsafe Sleeper.awake(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number)
+        let rx = unsafe sl_region_direction(region, Int(e.pointee.slot), 1 - Int(e.pointee.side))!
+        let tx = unsafe sl_region_direction(region, Int(e.pointee.slot), Int(e.pointee.side))!
+        _ = unsafe slc_and_u64(sl_data_waiters(rx), ~(1 << UInt64(index)))
+        _ = unsafe slc_and_u64(sl_space_waiters(tx), ~(1 << UInt64(index)))
+        return rung
     }
 
     static func make(isSet: Bool) -> UnsafeMutablePointer<Waiter>? {
@@ -90,10 +110,12 @@ extension Waiter {
         unsafe process.lock.release()
     }
 
-    private static func threadExits(_ p: UnsafeMutableRawPointer?) {
-        guard let w = unsafe p?.assumingMemoryBound(to: Waiter.self), unsafe process.isOwner else { return }
+    private static func threadExits() {
+        guard unsafe process.isOwner else { return }
+        Held.threadExits()
+        let w = unsafe known()
         unsafe slc_self()!.pointee.waiter = 0
-        if unsafe w.pointee.owner == process.nonce { unsafe retire(w) }
+        if let w = unsafe w { unsafe retire(w) }
     }
 
     /// Was the waiter at this address made by this process, and not before a fork?

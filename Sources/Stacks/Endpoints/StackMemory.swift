@@ -128,6 +128,8 @@ public enum StackMemory {
 @safe public struct Local {
     /// Descriptors of this process that refer to the endpoint.
     public var descriptors: Int32 = 0
+    /// Those of them that the shared count has lost already, since the process is ending. Under the process lock.
+    public var countedOut: Int32 = 0
     /// Calls that sleep with the lane's memory in use; the mapping goes with the last of them.
     public var users: UInt32 = 0
     public var unmapWhenIdle = false

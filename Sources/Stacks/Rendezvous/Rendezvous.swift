@@ -36,15 +36,21 @@ public enum Rendezvous {
 
     /// A unix socket of the same network namespace as the connection; after setns it may be another one.
     static func unixSocket(_ e: Endpoint) -> Int32 {
-        let s = OwnDescriptor.adopt(slc_socket(AF_UNIX, SOCK_SEQPACKET_NUMBER | SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG, 0))
+        let s = OwnDescriptor.adopt(rawSocket())
         guard s >= 0 else { return -1 }
-        var cookie: UInt64 = 0
-        var n: UInt32 = 8
-        if unsafe slc_getsockopt(s, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 && cookie == e.pointee.netns_cookie {
-            return s
-        }
+        if unsafe isOfNamespace(s, e) { return s }
         OwnDescriptor.close(s)
         return -2
+    }
+
+    private static func rawSocket() -> Int {
+        slc_socket(AF_UNIX, SOCK_SEQPACKET_NUMBER | SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG, 0)
+    }
+
+    private static func isOfNamespace(_ s: Int32, _ e: Endpoint) -> Bool {
+        var cookie: UInt64 = 0
+        var n: UInt32 = 8
+        return unsafe slc_getsockopt(s, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 && cookie == e.pointee.netns_cookie
     }
 
     static func begin(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
@@ -111,13 +117,10 @@ public enum Rendezvous {
         guard unsafe m.pointee.meeting.looks >= m.pointee.meeting.nextLook else { return .goOn }
         unsafe m.pointee.meeting.nextLook =
             unsafe m.pointee.meeting.looks &+ 1 &+ (process.settings.laneAt == 0 ? 0 : m.pointee.meeting.looks / 4)
-        let s = unsafe unixSocket(e)
-        guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
-        var name = unsafe MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local)
-        var a = sockaddr_un()
-        let n = name.address(&a)
-        guard unsafe slc_connect(s, &a, n) == 0 else {
-            OwnDescriptor.close(s)
+        var refusal: Reason? = nil
+        let s = OwnDescriptor.adopt(unsafe dial(e, &refusal))
+        guard s >= 0 else {
+            guard refusal == .plainPeer else { return .failed(refusal ?? .resources) }
             if unsafe m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs {
                 return .failed(.plainPeer)
             }
@@ -129,6 +132,26 @@ public enum Rendezvous {
         if let reason = OwnDescriptor.withRoom({ unsafe hello(e, fd) }) { return .failed(reason) }
         unsafe m.pointee.meeting.step = .greeting
         return unsafe greeting(e, fd)
+    }
+
+    /// A channel to the other end's name, or -errno; `refusal` says why there is none, nil: for want of a descriptor.
+    private static func dial(_ e: Endpoint, _ refusal: inout Reason?) -> Int {
+        refusal = nil
+        let r = rawSocket()
+        guard r >= 0 else { return r }
+        let s = Int32(truncatingIfNeeded: r)
+        var name = unsafe MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local)
+        var a = sockaddr_un()
+        let n = name.address(&a)
+        if unsafe !isOfNamespace(s, e) {
+            refusal = .namespace
+        } else if unsafe slc_connect(s, &a, n) == 0 {
+            return r
+        } else {
+            refusal = .plainPeer
+        }
+        _ = slc_close(s)
+        return -Int(ECONNREFUSED)
     }
 
     /// Consent, then who we are and the proof that we hold our end. Nil when sent.
@@ -173,8 +196,11 @@ public enum Rendezvous {
         unsafe own.pointee.meeting.looks &+= 1
         // A peer with many connections to meet takes its time: later looks are rarer.
         if unsafe own.pointee.meeting.looks > patience && own.pointee.meeting.looks & 7 != 0 { return false }
-        let n = OwnDescriptor.withRoom {
-            unsafe slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
+        var n = unsafe slc_recvfrom(own.pointee.meeting.channel, nil, 0, 0x2 | 0x40)  // is there anything?
+        if n != -Int(EAGAIN) {
+            n = OwnDescriptor.withRoom {
+                unsafe slc_receive_message(e.local.pointee.meeting.channel, &m, MemoryLayout<sl_message>.size, &passed)
+            }
         }
         if n == -Int(EAGAIN) {
             let limit = unsafe own.pointee.meeting.step == .greeting ? greetingNs : 2_000_000_000
