@@ -62,7 +62,7 @@ extension StacksTests {
         func ringSize() throws {
             let bytes = Pair.regionBytes(ring)
             for wrong in hostileNumbers + [ring - 1, ring + 1, 3 * 4096, 2048] {
-                let fits = wrong >= 4096 && wrong <= 1 << 26 && wrong & (wrong - 1) == 0
+                let fits = wrong >= 4096 && wrong <= 1 << 28 && wrong & (wrong - 1) == 0
                 let size = fits ? Pair.regionBytes(wrong) : bytes
                 let message = offer {
                     $0.ring_bytes = wrong

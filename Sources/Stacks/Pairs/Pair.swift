@@ -1,5 +1,6 @@
 import CLinux
 import CStackLayout
+import Settings
 import SharedMemory
 
 /// One memfd that two processes share: control words of 64 slots and their rings. It holds nothing but the traffic of
@@ -134,7 +135,8 @@ extension UnsafeMutablePointer where Pointee == Pair {
         let fd = OwnDescriptor.adopt(Int(received))
         guard fd >= 0 else { return false }
         let ring = message.ring_bytes
-        let expected = ring >= 4096 && ring <= 1 << 26 && ring & (ring &- 1) == 0 ? Pair.regionBytes(ring) : 0
+        let expected =
+            ring >= 4096 && ring <= UInt64(Settings.largestRing) && ring & (ring &- 1) == 0 ? Pair.regionBytes(ring) : 0
         guard expected != 0, message.region_bytes == UInt64(expected), unsafe pointee.ringBytes == 0 || pointee.ringBytes == ring,
             unsafe message.region == UInt32(bitPattern: pointee.regionCount), unsafe pointee.regionCount < Pair.maximumRegions,
             slc_is_sealed_memory(fd, UInt64(expected)) == 1,
