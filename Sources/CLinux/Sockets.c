@@ -184,12 +184,14 @@ long slc_epoll_member_inode(int fd, uint64_t *inode) {
     return 0;
 }
 
-long slc_peer_uid(int fd, uint32_t *uid) {
+long slc_peer_credentials(int fd, uint32_t *uid, int32_t *pid) {
     struct ucred c;
     uint32_t n = sizeof c;
     long r = slc_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n);
-    if (r == 0) *uid = c.uid;
-    return r;
+    if (r < 0) return r;
+    *uid = c.uid;
+    *pid = c.pid;
+    return 0;
 }
 
 long slc_own_name(char *target) {

@@ -32,7 +32,7 @@ extension StacksTests {
             defer { process.lock.release() }
             let pair = try #require(Pair.make(side: 1, peer: message, uid: slc_geteuid(), channel: -1))
             defer { discard(pair) }
-            let taken = pair.adoptRegion(file, message)
+            let taken = pair.adoptRegion(file, message) == nil
             #expect(slc_inode(file) != inode, "the number that came is not kept")
             #expect(pair.pointee.regionCount == (taken ? 1 : 0))
             if taken {
@@ -126,7 +126,7 @@ extension StacksTests {
             let pair = try #require(Pair.make(side: 1, peer: offer(), uid: slc_geteuid(), channel: -1))
             defer { discard(pair) }
             pair.pointee.ringBytes = 4096
-            #expect(pair.adoptRegion(try #require(regionFile(bytes: bytes)), offer()) == false)
+            #expect(pair.adoptRegion(try #require(regionFile(bytes: bytes)), offer()) == .resources)
         }
     }
 
@@ -186,7 +186,7 @@ extension StacksTests {
             fake.close()
             #expect(Pair.takeUnused() == nil, "a slot is open")
             pair.leaveSlot(region, slot)
-            #expect(Pair.takeUnused() == pair && Pair.find(side: 0, nonce: 4321) == nil)
+            #expect(Pair.takeUnused() == pair && Pair.find(side: 0, met(nonce: 4321)) == nil)
             Pair.dispose(pair)
             #expect(slc_inode(core) != inodes[0] && slc_inode(file) != inodes[1])
             #expect(passed.allAreClosed())

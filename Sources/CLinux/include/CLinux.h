@@ -165,7 +165,7 @@ SLC_HIDDEN long slc_is_regular(int fd);
 /// The inode of a descriptor, 0 on failure.
 SLC_HIDDEN uint64_t slc_inode(int fd);
 /// SO_PEERCRED: user id of the other end, as it was at connect or listen.
-SLC_HIDDEN long slc_peer_uid(int fd, uint32_t *uid);
+SLC_HIDDEN long slc_peer_credentials(int fd, uint32_t *uid, int32_t *pid);
 
 // MARK: atomics over plain words (shared memory, TLS)
 

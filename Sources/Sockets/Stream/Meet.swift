@@ -126,7 +126,7 @@ enum Meet {
         unsafe process.lock.release()
         let tries = unsafe e.local.pointee.tries
         unsafe e.local.pointee.tries = tries &+ 1
-        if reason == .plainPeer && tries < 3 || reason == .resources && tries < 3 {
+        if (reason == .plainPeer || reason == .resources || reason == .limit) && tries < 3 {
             // The other end may come under way later than we: look again after four times as many messages.
             unsafe e.pointee.next_attempt = unsafe (e.pointee.messages_in &+ e.pointee.messages_out) &* 4 &+ 16
             unsafe e.local.pointee.meeting = Meeting()
