@@ -101,7 +101,9 @@ extension StacksTests {
         func slotInUse() throws {
             let (pair, channel) = try pair(side: 1, nonce: 77)
             process.lock.acquire()
-            #expect(pair.adoptRegion(try #require(regionFile(bytes: Pair.regionBytes(ring))), offer(nonce: 77, token: 5, slot: 0)) == nil)
+            #expect(
+                pair.adoptRegion(try #require(regionFile(bytes: Pair.regionBytes(ring))), offer(nonce: 77, token: 5, slot: 0))
+                    == nil)
             #expect(pair.claim(0, 3) && !pair.claim(0, 3) && !pair.claim(1, 3) && !pair.claim(0, 64) && !pair.claim(-1, 0))
             process.lock.release()
             for (nonce, token, slot, reason) in [
@@ -201,7 +203,9 @@ extension StacksTests {
 
         @Test("an offer whose counts were taken behind ours: on a quiet connection only the same numbers will do")
         func quietCounts() throws {
-            for (sent, received) in [(100, 50), (99, 50), (101, 50), (100, 49), (100, 51), (0, 0), (.max, .max)] as [(UInt64, UInt64)] {
+            for (sent, received) in [(100, 50), (99, 50), (101, 50), (100, 49), (100, 51), (0, 0), (.max, .max)]
+                as [(UInt64, UInt64)]
+            {
                 let c = try Connection()
                 #expect(c.send(c.client, 100) && c.receive(c.server, 100) && c.send(c.server, 50) && c.receive(c.client, 50))
                 let fake = try greeted(c, nonce: 500)
@@ -238,7 +242,10 @@ extension StacksTests {
                     switch random.next() % 5 {
                     case 0: #expect(c.send(c.client, n))
                     case 1: #expect(c.send(c.server, n))
-                    case 2: if KernelCounts.take(c.server, connecting: false).map({ $0.received - $0.read > 40 }) == true { #expect(c.receive(c.server, 40)) }
+                    case 2:
+                        if KernelCounts.take(c.server, connecting: false).map({ $0.received - $0.read > 40 }) == true {
+                            #expect(c.receive(c.server, 40))
+                        }
                     case 3: if case .goOn = b { b = Rendezvous.step(c.acceptor, c.server) }
                     default: if case .goOn = a { a = Rendezvous.step(c.connector, c.client) }
                     }

@@ -110,6 +110,7 @@ enum {
     SL_EP_RESET = 8,          ///< the connection was reset (survivor's rule); the kernel socket does not know
     SL_EP_PEER_ENDED = 16,
     SL_EP_OOB = 32,
+    SL_EP_LEFT = 64,          ///< its lane has ended and this side has left the slot
 };
 
 /// Process-wide counters of a stack; the table with names is Sources/Counters.

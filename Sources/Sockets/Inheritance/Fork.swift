@@ -58,6 +58,7 @@ import Stacks
         return true
     }
     OpenNames.afterFork()
+    LentEndpoints.afterFork()
     EpollSet.inheritedByChild()
 }
 
