@@ -50,14 +50,17 @@ public enum Rendezvous {
     static func begin(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
         let m = unsafe e.local
         unsafe m.pointee.meeting.owner = unsafe process.nonce
-        unsafe m.pointee.meeting.began = slc_now_ns()
-        unsafe m.pointee.meeting.looks = 0
+        if unsafe m.pointee.meeting.began == 0 { unsafe m.pointee.meeting.began = slc_now_ns() }
         if unsafe e.pointee.role == 0 {
             unsafe m.pointee.meeting.step = .knocking
             unsafe m.pointee.meeting.nextLook = 1
             return unsafe knock(e, fd)
         }
-        guard OpenNames.makeRoom() else { return .goOn }
+        guard OpenNames.makeRoom() else {
+            // The other end knocks as long as this: whoever has waited in vain tries again when it does.
+            unsafe m.pointee.meeting.looks &+= 1
+            return unsafe hasWaited(m) ? .failed(.plainPeer) : .goOn
+        }
         let s = unsafe unixSocket(e)
         guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
         var name = unsafe MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.local, connector: e.pointee.remote)
@@ -91,11 +94,13 @@ public enum Rendezvous {
             return unsafe greeting(e, fd)
         }
         unsafe m.pointee.meeting.looks &+= 1
-        if unsafe m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs {
-            return .failed(.plainPeer)
-        }
-        if unsafe m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
-        return .goOn
+        return unsafe hasWaited(m) ? .failed(.plainPeer) : .goOn
+    }
+
+    /// Nobody has come to the name, or opened it, for so long that nobody will.
+    private static func hasWaited(_ m: UnsafeMutablePointer<Local>) -> Bool {
+        unsafe m.pointee.meeting.looks > mostLooks
+            || m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs
     }
 
     /// Whoever knocked is not the other end: the name stays open for the true one.
@@ -118,11 +123,7 @@ public enum Rendezvous {
         let n = name.address(&a)
         guard unsafe slc_connect(s, &a, n) == 0 else {
             OwnDescriptor.close(s)
-            if unsafe m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs {
-                return .failed(.plainPeer)
-            }
-            if unsafe m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
-            return .goOn
+            return unsafe hasWaited(m) ? .failed(.plainPeer) : .goOn
         }
         unsafe m.pointee.meeting.channel = s
         unsafe m.pointee.meeting.greeted = slc_now_ns()
