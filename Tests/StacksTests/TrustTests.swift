@@ -71,6 +71,11 @@ extension StacksTests {
             #expect(Pair.find(side: 0, met(nonce: 99), token: (5, 6)) == nil)
             pair.pointee.peerPid = 0
             #expect(Pair.find(side: 0, met(nonce: 99, pid: 0)) == nil)
+            pair.pointee.side = 1
+            #expect(Pair.find(side: 1, met(nonce: 99, pid: 0), token: (5, 5)) == pair, "it knows what only the peer was told")
+            #expect(Pair.find(side: 1, met(nonce: 99, pid: 0), token: (5, 6)) == nil)
+            #expect(Pair.find(side: 1, met(nonce: 99), token: (5, 5)) == nil)
+            pair.pointee.side = 0
             pair.pointee.peerPid = pid
             pair.pointee.ownUid = uid &+ 1
             #expect(Pair.find(side: 0, met(nonce: 99)) == nil, "made as another user")

@@ -77,12 +77,13 @@ import SharedMemory
         return unsafe pair
     }
 
-    /// The pair of this role with the peer of `m`, if it is ours to extend; with `token` only that one. A nonce proves
-    /// nothing, since every peer of a process knows it: the kernel must name the same process for the meeting's channel as
-    /// for the pair's, which is still open. (Its number may be another process's by now where a fork child holds the channel
-    /// on: that one has none of the regions.) A process that the kernel cannot name here gets a pair for each connection.
+    /// The pair of this role with the peer of `m`, if it is ours to extend. A nonce proves nothing, since every peer of a process
+    /// knows it: the kernel must name the same process for the meeting's channel as for the pair's, which is still open. (Its
+    /// number may be another process's by now where a fork child holds the channel on: that one has none of the regions.) The
+    /// connecting side tells the token to a process that it can name only, else it makes a pair for each connection; so the
+    /// accepting side can rely on the `token` where it cannot name the peer itself, as between pid namespaces.
     static func find(side: Int32, _ m: Meeting, token: (UInt64, UInt64)? = nil) -> UnsafeMutablePointer<Pair>? {
-        guard m.peerPid != 0 else { return nil }
+        guard m.peerPid != 0 || token != nil else { return nil }
         var p = unsafe process.pairs
         while let pair = unsafe p {
             if unsafe pair.pointee.side == side && pair.pointee.peerNonce == m.peer.nonce
@@ -114,7 +115,9 @@ import SharedMemory
 extension UnsafeMutablePointer where Pointee == Pair {
     /// May later connections take slots? Not when either side is another user now than when it was made: open slots are
     /// used up to their end, and a new connection gets a new pair.
-    var isExtendable: Bool { unsafe !pointee.peerIsGone && pointee.peerPid != 0 && pointee.ownUid == slc_geteuid() }
+    var isExtendable: Bool {
+        unsafe !pointee.peerIsGone && (pointee.side == 1 || pointee.peerPid != 0) && pointee.ownUid == slc_geteuid()
+    }
 
     /// A descriptor of ours has moved.
     public func renumber(_ old: Int32, _ new: Int32) {
