@@ -204,7 +204,11 @@ public enum Rendezvous {
         var got = sl_message()
         var passed: Int32 = -1
         var broken = false
-        guard unsafe receive(e, &got, &passed, &broken) else { return unsafe broken ? stranger(e) : .goOn }
+        guard unsafe receive(e, &got, &passed, &broken) else {
+            guard broken else { return .goOn }
+            // Whoever has the name says nothing, or has closed it: it may be the true end, which had waited too long.
+            return unsafe e.pointee.role == 0 && got.magic == 0 ? .failed(.plainPeer) : stranger(e)
+        }
         guard got.kind == UInt32(SL_MESSAGE_HELLO), passed >= 0, got.nonce != 0 else {
             if passed >= 0 { _ = slc_close(passed) }
             return unsafe stranger(e)
