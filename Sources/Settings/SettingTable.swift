@@ -85,7 +85,8 @@ extension Setting {
                 text: "off")
         case .ringBytes:
             .number(
-                "SLUICE_RING_BYTES", 1 << 20, 4096...(1 << 28), "Size of one byte ring of a connection, a power of two.",
+                "SLUICE_RING_BYTES", 1 << 20, 4096...Settings.largestRing,
+                "Size of one byte ring of a connection, a power of two.",
                 unit: "bytes", kind: .powerOfTwo)
         default:
             .words(

@@ -34,6 +34,8 @@ public struct Settings: Sendable {
     public var chaos: UInt64 = 0
     /// SLUICE_RING_BYTES: bytes of one byte ring, a power of two.
     public var ringBytes: Int64 = 1 << 20
+    /// The largest ring, of ours and of a peer's offer.
+    public static var largestRing: Int64 { 1 << 28 }
     /// SLUICE_WITH_FILTERS: 0 unset, 1 bypass, 2 refuse.
     public var withFilters: Int64 = 0
     /// Bit n: the variable of the setting with place n was malformed or out of range, so its default holds.

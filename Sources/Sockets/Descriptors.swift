@@ -102,9 +102,19 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         let e = unsafe endpoint(entry)
         unsafe process.lock.acquire()
         DescriptorTable.set(fd, 0)
+        guard unsafe entry >> 48 == UInt64(e.pointee.generation & 0xffff) else {
+            // Closed behind our back in a sharer: its place is another socket's.
+            unsafe process.lock.release()
+            return
+        }
         unsafe e.local.pointee.descriptors -= 1
         if unsafe e.local.pointee.descriptor == fd {
             unsafe e.local.pointee.descriptor = unsafe otherNumber(entry, e.local.pointee.descriptors)
+        }
+        let lastHere = unsafe e.local.pointee.descriptors == 0
+        if unsafe lastHere && closing && e.pointee.flags & UInt32(SL_EP_SHARED) != 0 && e.pointee.cookie == 0 {
+            // By this it is told whether the others still hold it.
+            _ = unsafe Identity.learn(e, fd)
         }
         var last = false
         if unsafe e.local.pointee.countedOut > 0 {
@@ -113,7 +123,8 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         } else {
             last = unsafe slc_sub_u32(&e.pointee.descriptors, 1) == 1
         }
-        let lastHere = unsafe e.local.pointee.descriptors == 0
+        // Whoever is the last one from now on shall not have its place used again under us.
+        if lastHere && !last { _ = unsafe slc_add_u32(&e.local.pointee.users, 1) }
         if lastHere { unsafe Rendezvous.withdraw(e) }
         unsafe process.lock.release()
         if lastHere { unsafe EpollSet.endpointLeaves(e) }
@@ -121,8 +132,11 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         if last {
             if closing { unsafe Lane.endInOrder(e, fd) } else { unsafe Lane.detach(e) }
             unsafe StackMemory.free(e)
-        } else if unsafe lastHere && e.pointee.lane == UInt32(SL_LANE_MEETING) {
-            unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
+        } else if lastHere {
+            if unsafe e.pointee.lane == UInt32(SL_LANE_MEETING) {
+                unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
+            }
+            unsafe Lane.leaveToOthers(e)
         }
     case 2:
         unsafe process.lock.acquire()

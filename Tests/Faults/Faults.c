@@ -191,6 +191,7 @@ void not_ok(const char *format, ...) {
 }
 void skip(const char *name, const char *reason) {
     printf("skip %s: %s\n", name, reason);
+    fflush(stdout);
     skipped++;
 }
 int finish(void) {

@@ -21,7 +21,7 @@ build_driver() {
     "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
 }
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
-for driver in kills namespaces impostor storms shortage alarms users limits; do build_driver "$driver" "${driver^}.c" || exit 1; done
+for driver in kills namespaces impostor storms shortage alarms users limits pairs sharers; do build_driver "$driver" "${driver^}.c" || exit 1; done
 
 # driver NAME SECONDS VARIABLE=VALUE... -- COMMAND...: shows what a driver says and adds its counts.
 driver() {
@@ -67,13 +67,19 @@ driver "early kills under two threads" "$limit" "$preload" SLUICE_LANE_AT=0 -- .
 driver "namespaces" 120 "$preload" SLUICE_LANE_AT=4 -- ./namespaces
 driver "namespaces, lane at once" 120 "$preload" SLUICE_LANE_AT=0 -- ./namespaces
 driver "strangers at the rendezvous" 200 "$preload" SLUICE_LANE_AT=4 -- ./impostor
+driver "pairs" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 -- ./pairs
 driver "two users" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 -- ./users
+driver "two users, the largest rings" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 SLUICE_RING_BYTES=268435456 -- ./users
 
 storms=60
 [ "$all" -eq 0 ] || storms=200
 driver "forks, on the kernel" 300 -- ./storms --rounds "$storms"
 driver "forks, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./storms --rounds "$storms"
 driver "forks, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./storms --rounds "$storms"
+
+driver "sharers, on the kernel" 300 -- ./sharers
+driver "sharers, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./sharers
+driver "sharers, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./sharers
 
 driver "shortage, on the kernel" 300 -- ./shortage
 driver "shortage, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./shortage

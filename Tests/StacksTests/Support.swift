@@ -191,6 +191,46 @@ func wildMessage(_ random: inout SeededRandom, like model: sl_message) -> sl_mes
     return m
 }
 
+/// A greeting of somebody who has counted no bytes.
+func hello() -> sl_message {
+    var m = sl_message()
+    m.magic = SL_MESSAGE_MAGIC
+    m.kind = UInt32(SL_MESSAGE_HELLO)
+    m.nonce = 0xabcd
+    m.ring_bytes = 1 << 16
+    return m
+}
+
+/// An epoll set with the socket as its only member: the proof that its maker holds the socket.
+func proof(_ fd: Int32) -> Int32 {
+    let set = Int32(slc_epoll_create1(0))
+    var event = epoll_event()
+    #expect(slc_epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0)
+    return set
+}
+
+/// The reason why a step has failed; nil: it has not.
+func failure(_ result: MeetingResult) -> Reason? {
+    if case .failed(let reason) = result { return reason }
+    return nil
+}
+
+/// Ends all pairs, whatever they carry.
+func forgetPairs() {
+    process.lock.acquire()
+    while let pair = process.pairs { discard(pair) }
+    process.lock.release()
+}
+
+/// A meeting with a process of that nonce, which the kernel says is `pid` of `uid`: this one, if nothing else is said.
+func met(nonce: UInt64, uid: UInt32 = slc_geteuid(), pid: Int32 = slc_getpid()) -> Meeting {
+    var m = Meeting()
+    m.peer.nonce = nonce
+    m.peerUid = uid
+    m.peerPid = pid
+    return m
+}
+
 /// Ends a pair whatever it carries. Under the process lock.
 func discard(_ pair: UnsafeMutablePointer<Pair>) {
     if process.pairs == pair { process.pairs = pair.pointee.next }

@@ -28,6 +28,24 @@ static info get_info(int fd) {
     return i;
 }
 
+/// The same up to the bytes sent.
+typedef struct info_long {
+    info start;
+    uint32_t segs_out, segs_in, notsent_bytes, min_rtt, data_segs_in, data_segs_out;
+    uint64_t delivery_rate, busy_time, rwnd_limited, sndbuf_limited;
+    uint32_t delivered, delivered_ce;
+    uint64_t bytes_sent;
+} info_long;
+
+static info_long get_long_info(int fd) {
+    info_long i;
+    memset(&i, 0, sizeof i);
+    socklen_t length = sizeof i;
+    DP_MUST(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &length));
+    if (length != sizeof i) dp_log("TCP_INFO has %u bytes", length);
+    return i;
+}
+
 DP_CASE(options, tcp_info_byte_counts) {
     int fd = dp_pair(0);
     dp_settle_out(fd);
@@ -48,6 +66,43 @@ DP_CASE(options, tcp_info_byte_counts) {
     info after = get_info(fd);
     dp_log("more: acknowledged %llu, received %llu", (unsigned long long)(after.bytes_acked - before.bytes_acked),
            (unsigned long long)(after.bytes_received - before.bytes_received));
+    dp_sync("end");
+    dp_close(fd);
+}
+
+/// The counts as linux/tcp.h has them, and a count of segments, of which only its growth is told.
+static void log_sent(const char *when, const info_long *from, const info_long *to) {
+    dp_log("%s: sent %llu, acknowledged %llu, received %llu; segments out %d, in %d, delivered %d", when,
+           (unsigned long long)(to->bytes_sent - from->bytes_sent), (unsigned long long)(to->start.bytes_acked - from->start.bytes_acked),
+           (unsigned long long)(to->start.bytes_received - from->start.bytes_received), to->data_segs_out > from->data_segs_out,
+           to->data_segs_in > from->data_segs_in, to->delivered > from->delivered);
+}
+
+DP_CASE(options, tcp_info_bytes_sent_and_unread) {
+    int fd = dp_pair(0);
+    dp_settle_out(fd);
+    dp_sync("quiet");
+    info_long before = get_long_info(fd);
+    dp_sync("counted");
+    if (!dp_server) dp_put(fd, 1, 3000, 300);
+    dp_sync("sent");
+    if (dp_server) dp_settle(fd, 3000);
+    else dp_settle_out(fd);
+    dp_sync("arrived");
+    info_long arrived = get_long_info(fd);
+    log_sent("unread", &before, &arrived);
+    if (dp_server) dp_get(fd, 1, 3000, 3000);
+    dp_sync("read");
+    info_long after = get_long_info(fd);
+    log_sent("read", &before, &after);
+    dp_sync("told");
+    if (dp_server) dp_put(fd, 2, 70, 7);
+    else dp_get(fd, 2, 70, 70);
+    dp_sync("answered");
+    dp_settle_out(fd);
+    dp_sync("quiet");
+    info_long answered = get_long_info(fd);
+    log_sent("answered", &after, &answered);
     dp_sync("end");
     dp_close(fd);
 }

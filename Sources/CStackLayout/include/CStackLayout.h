@@ -110,6 +110,7 @@ enum {
     SL_EP_RESET = 8,          ///< the connection was reset (survivor's rule); the kernel socket does not know
     SL_EP_PEER_ENDED = 16,
     SL_EP_OOB = 32,
+    SL_EP_LEFT = 64,          ///< its lane has ended and this side has left the slot
 };
 
 /// Process-wide counters of a stack; the table with names is Sources/Counters.
@@ -248,14 +249,15 @@ static inline uint64_t *sl_space_waiters(sl_direction *d) { return &d->space_wai
 
 #define SL_MESSAGE_MAGIC 0x534c4d31u
 enum {
-    SL_MESSAGE_HELLO = 1,   ///< who I am; an epoll set that holds my end comes with it
-    SL_MESSAGE_REGION = 2,  ///< connector: this region and slot; a memfd comes with it when the region is new
-    SL_MESSAGE_READY = 3,   ///< acceptor: mapped
+    SL_MESSAGE_HELLO = 1,   ///< who I am, and counts; an epoll set that holds my end comes with it
+    SL_MESSAGE_REGION = 2,  ///< connector: this region and slot, and counts; a memfd comes with it when the region is new
+    SL_MESSAGE_READY = 3,   ///< acceptor: mapped; and counts
     SL_MESSAGE_REFUSE = 4,  ///< no lane, for `reason`
     SL_MESSAGE_BELL = 5,    ///< my waiter `index` is woken by the eventfd that comes with it
     SL_MESSAGE_RING = 6,    ///< the fallback bell
 };
-/// One message, all of it always. Counts are the sender's kernel byte counts at the match.
+/// One message, all of it always. Counts are the sender's kernel byte counts, taken after it had read the peer's last
+/// message; without meaning unless `counted`.
 typedef struct sl_message {
     uint32_t magic, kind;
     uint64_t nonce;
@@ -264,6 +266,6 @@ typedef struct sl_message {
     uint64_t region_bytes, ring_bytes;
     uint64_t sent, received, unacknowledged;
     uint32_t index, reason;
-    uint32_t uid, reserved;
+    uint32_t uid, counted;
 } sl_message;
 _Static_assert(sizeof(sl_message) == 96, "sl_message");

@@ -60,7 +60,8 @@ import Stacks
         unsafe local.pointee.countedOut = 0
         return true
     }
-    openNamesAfterFork()
+    OpenNames.afterFork()
+    LentEndpoints.afterFork()
     EpollSet.inheritedByChild()
     Held.inheritedByChild()
 }
@@ -146,5 +147,6 @@ private func handToImage(_ e: Endpoint, _ fd: Int32) {
     }
 }
 
-/// New lanes go by the new identity, which is asked when it is needed; open ones stay between the processes that made them.
+/// New lanes go by the new identity, which the kernel is asked for at each meeting, since a plain system call may change it
+/// unseen: a pair that was made as another user is not extended (`Pair.find`). Open lanes stay between those who made them.
 @c(sluice_identity_changed) public func identityChanged() {}

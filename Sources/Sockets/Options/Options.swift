@@ -50,15 +50,31 @@ private func stats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: U
     return 0
 }
 
-/// TCP_INFO: tcpi_bytes_acked at 120, tcpi_bytes_received at 128 (linux/tcp.h).
+/// TCP_INFO: what has travelled by the ring is added, at the places of linux/tcp.h. A publication counts as a segment, and
+/// bytes in the ring have arrived, read or not.
 private func addRingBytes(_ e: Endpoint, _ value: UnsafeMutableRawPointer, _ n: Int) {
     func add(_ offset: Int, _ bytes: UInt64) {
         guard n >= offset + 8, bytes != 0 else { return }
         let old = unsafe value.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
         unsafe value.storeBytes(of: old &+ bytes, toByteOffset: offset, as: UInt64.self)
     }
-    unsafe add(120, e.pointee.counters.tx_ring_bytes)
-    unsafe add(128, e.pointee.counters.rx_ring_bytes)
+    func addSegments(_ offset: Int, _ segments: UInt64) {
+        guard n >= offset + 4, segments != 0 else { return }
+        let old = unsafe value.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+        unsafe value.storeBytes(of: old &+ UInt32(truncatingIfNeeded: segments), toByteOffset: offset, as: UInt32.self)
+    }
+    let unread = unsafe Lane.unreadIn(e)
+    let unacknowledged = unsafe Lane.unacknowledged(e)
+    let (sent, received) = unsafe (e.pointee.counters.tx_ring_bytes, e.pointee.counters.rx_ring_bytes &+ unread)
+    add(120, sent > unacknowledged ? sent &- unacknowledged : 0)  // tcpi_bytes_acked
+    add(128, received)  // tcpi_bytes_received
+    add(200, sent)  // tcpi_bytes_sent
+    let (out, inn) = unsafe (e.pointee.counters.tx_packets, e.pointee.counters.rx_packets &+ (unread != 0 ? 1 : 0))
+    addSegments(136, out)  // tcpi_segs_out
+    addSegments(140, inn)  // tcpi_segs_in
+    addSegments(152, inn)  // tcpi_data_segs_in
+    addSegments(156, out)  // tcpi_data_segs_out
+    addSegments(192, out)  // tcpi_delivered
 }
 
 @c(sluice_setsockopt)

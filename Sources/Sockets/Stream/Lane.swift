@@ -20,6 +20,10 @@ enum Lane {
         unsafe local.pointee.pair = unsafe pair
         unsafe local.pointee.region = region
         unsafe local.pointee.slot = slot
+        unsafe local.pointee.rings = UInt(bitPattern: rings)
+        unsafe local.pointee.ringBytes = ring
+        unsafe local.pointee.generation = unsafe e.pointee.generation
+        unsafe e.pointee.flags &= ~UInt32(SL_EP_LEFT)
         let tx = unsafe RobustLock(&e.tx.pointee.lock)
         tx.acquire()
         unsafe e.pointee.side = UInt32(side)

@@ -82,27 +82,55 @@ extension Lane {
         unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
         txLock.release()
         unsafe process.lock.acquire()
-        if unsafe process.lanes > 0 { unsafe process.lanes &-= 1 }
         let local = unsafe e.local
-        if unsafe slc_relaxed_u32(&local.pointee.users) == 0 {
-            unsafe unmap(e)
-        } else {
-            unsafe local.pointee.unmapWhenIdle = true
+        if unsafe local.pointee.rings != 0 {
+            unsafe process.lanes &-= 1
+            unsafe local.pointee.leavesSlot = true
+            if unsafe slc_relaxed_u32(&local.pointee.users) == 0 {
+                unsafe unmap(e)
+            } else {
+                unsafe local.pointee.unmapWhenIdle = true
+            }
         }
         unsafe process.lock.release()
     }
 
-    /// Under the process lock.
+    /// The last descriptor of this process is closed, but other processes hold the endpoint: what is mapped here goes, now or
+    /// with the last call that sleeps on it; the lane goes on. The caller has counted itself among its users.
+    static func leaveToOthers(_ e: Endpoint) {
+        let local = unsafe e.local
+        unsafe process.lock.acquire()
+        if unsafe local.pointee.rings != 0 && !local.pointee.unmapWhenIdle {
+            unsafe process.lanes &-= 1
+            unsafe local.pointee.unmapWhenIdle = true
+        }
+        if unsafe e.pointee.owner == process.nonce { unsafe LentEndpoints.add(e) }
+        unsafe process.lock.release()
+        unsafe letGo(e)
+    }
+
+    /// Under the process lock. The slot is left by the last process of this side only.
     private static func unmap(_ e: Endpoint) {
         let local = unsafe e.local
-        let first = unsafe min(e.pointee.rx_ring, e.pointee.tx_ring)
-        unsafe Memory.unmap(first, Int(e.pointee.ring_bytes) * 2)
-        unsafe e.pointee.rx_ring = 0
-        unsafe e.pointee.tx_ring = 0
-        unsafe e.pointee.region_address = 0
-        if let pair = unsafe local.pointee.pair { unsafe pair.leaveSlot(local.pointee.region, local.pointee.slot) }
-        unsafe local.pointee.pair = nil
+        unsafe Memory.unmap(UInt64(local.pointee.rings), Int(local.pointee.ringBytes) * 2)
+        unsafe local.pointee.rings = 0
         unsafe local.pointee.unmapWhenIdle = false
+        guard let pair = unsafe local.pointee.pair else { return }
+        if unsafe local.pointee.leavesSlot {
+            if unsafe e.pointee.generation == local.pointee.generation {
+                unsafe e.pointee.rx_ring = 0
+                unsafe e.pointee.tx_ring = 0
+                unsafe e.pointee.region_address = 0
+                _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_LEFT))
+            }
+            unsafe pair.leaveSlot(local.pointee.region, local.pointee.slot)
+        } else {
+            unsafe pair.disclaim(local.pointee.region, local.pointee.slot)
+            // The owner keeps the pair, to leave the slot for sharers that are killed.
+            if unsafe e.pointee.owner == process.nonce { return }
+            unsafe pair.pointee.liveSlots -= 1
+        }
+        unsafe local.pointee.pair = nil
     }
 
     /// A call that sleeps keeps the lane's memory; false when there is no lane any more.

@@ -126,9 +126,13 @@ enum Meet {
         unsafe process.lock.release()
         let tries = unsafe e.local.pointee.tries
         unsafe e.local.pointee.tries = tries &+ 1
-        if reason == .plainPeer && tries < 3 || reason == .resources && tries < 3 {
-            // The other end may come under way later than we: look again after four times as many messages.
-            unsafe e.pointee.next_attempt = unsafe (e.pointee.messages_in &+ e.pointee.messages_out) &* 4 &+ 16
+        if (reason == .plainPeer || reason == .resources || reason == .limit) && tries < 3 {
+            // The other end may come under way later than we. Both look again at the same powers of four, so that they do
+            // not miss each other once more.
+            let messages = unsafe UInt64(e.pointee.messages_in &+ e.pointee.messages_out)
+            var next: UInt64 = 64
+            while next < messages * 2 { next *= 4 }
+            unsafe e.pointee.next_attempt = UInt32(truncatingIfNeeded: min(next, 1 << 31))
             unsafe e.local.pointee.meeting = Meeting()
         } else {
             unsafe e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)

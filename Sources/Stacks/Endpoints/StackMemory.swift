@@ -53,6 +53,7 @@ public enum StackMemory {
         unsafe process.lock.acquire()
         defer { unsafe process.lock.release() }
         guard create(), let stack = unsafe process.stack, let chunks = unsafe process.chunks else { return nil }
+        LentEndpoints.sweep()
         let index: UInt32
         let lock = unsafe RobustLock(&stack.pointee.lock)
         lock.acquire()
@@ -102,12 +103,16 @@ public enum StackMemory {
         unsafe (chunk + endpointBytes * Int(index % chunkEndpoints)).assumingMemoryBound(to: sl_endpoint.self)
     }
 
-    /// Gives an endpoint without descriptors back to the stack that it came from, also from a forked sharer.
+    /// An endpoint has no descriptors any more, in any process. In a forked sharer, whose private record is a copy, the owner
+    /// finds it among those that it has lent.
     public static func free(_ e: Endpoint) {
-        unsafe e.pointee.state = UInt32(SL_ENDPOINT_FREE)
+        unsafe slc_release_u32(&e.pointee.state, UInt32(SL_ENDPOINT_FREE))
+        if unsafe e.pointee.owner == process.nonce { unsafe recycle(e) }
+    }
+
+    /// The owner may use the slot again.
+    static func recycle(_ e: Endpoint) {
         guard let stack = unsafe UnsafeMutablePointer<sl_stack_header>(bitPattern: UInt(e.pointee.stack_address)) else { return }
-        // A sharer's private record is a copy: only the owner can use the slot again.
-        guard unsafe e.pointee.owner == process.nonce else { return }
         let lock = unsafe RobustLock(&stack.pointee.lock)
         lock.acquire()
         unsafe e.pointee.generation = unsafe e.pointee.generation &+ 1
@@ -133,6 +138,15 @@ public enum StackMemory {
     /// Calls that sleep with the lane's memory in use; the mapping goes with the last of them.
     public var users: UInt32 = 0
     public var unmapWhenIdle = false
+    /// With it: nobody else of this side uses the lane, so that its slot is left too.
+    public var leavesSlot = false
+    /// The two rings of the lane as mapped here, 0: not mapped; and the bytes of one.
+    public var rings: UInt = 0
+    public var ringBytes: UInt64 = 0
+    /// The endpoint's generation then: in a sharer, its place may be another socket's by now.
+    public var generation: UInt32 = 0
+    /// The next one of those that only sharers hold.
+    public var nextLent: Endpoint? = nil
     /// The program closed its last descriptor while a call sleeps on it: as the kernel keeps the file until that call
     /// returns, we keep it under this number, and end in order then.
     public var kept: Int32 = -1

@@ -6,7 +6,7 @@ import SharedMemory
 /// these two.
 @safe public struct RegionRecord {
     public var descriptor: Int32 = -1
-    /// Slots that the connecting side has handed out and that both have not left yet.
+    /// A bit per slot: the connecting side has handed it out, and both have not left it yet; the accepting side has mapped it.
     public var used: UInt64 = 0
     public var map: Region? = nil
 }
@@ -21,6 +21,10 @@ import SharedMemory
     public var ownNonce: UInt64 = 0
     public var side: Int32 = 0
     public var peerUid: UInt32 = 0
+    /// The process at the other end of `channel`, 0 when it is not of our pid namespace.
+    public var peerPid: Int32 = 0
+    /// Our effective user when it was made.
+    public var ownUid: UInt32 = 0
     /// The peer is another user: bells that it could block or empty are not shared with it.
     public var isStranger = false
     public var channel: Int32 = -1
@@ -36,8 +40,12 @@ import SharedMemory
     /// Our waiters (addresses), by their number in the pair; 0: free.
     public var waiters: UnsafeMutablePointer<UInt>
     public var peerIsGone = false
+    /// A meeting reads `channel` until the peer has answered to the first offer.
+    public var awaitsReady = false
 
     public static var maximumRegions: Int32 { 256 }
+    /// Regions that this process has with all processes of another user together.
+    public static var foreignRegions: Int32 { 64 }
     public static var controlBytes: Int { (MemoryLayout<sl_region>.size + 4095) & ~4095 }
 
     public static func regionBytes(_ ringBytes: UInt64) -> Int { controlBytes + 64 * 2 * Int(ringBytes) }
@@ -60,29 +68,57 @@ import SharedMemory
         unsafe pair.pointee.peerNonce = peer.nonce
         unsafe pair.pointee.ownNonce = unsafe process.nonce
         unsafe pair.pointee.peerUid = uid
-        unsafe pair.pointee.isStranger = uid != slc_geteuid()
+        unsafe pair.pointee.peerPid = Int32(truncatingIfNeeded: max(0, slc_peer_pid(channel)))
+        unsafe pair.pointee.ownUid = slc_geteuid()
+        unsafe pair.pointee.isStranger = unsafe uid != pair.pointee.ownUid
         unsafe pair.pointee.channel = channel
         unsafe pair.pointee.next = unsafe process.pairs
         unsafe process.pairs = unsafe pair
         return unsafe pair
     }
 
-    /// The pair of this role with the process of that nonce, if it is ours to extend.
-    public static func find(side: Int32, nonce: UInt64) -> UnsafeMutablePointer<Pair>? {
+    /// The pair of this role with the peer of `m`, if it is ours to extend. A nonce proves nothing, since every peer of a process
+    /// knows it: the kernel must name the same process for the meeting's channel as for the pair's, which is still open. (Its
+    /// number may be another process's by now where a fork child holds the channel on: that one has none of the regions.) The
+    /// connecting side tells the token to a process that it can name only, else it makes a pair for each connection; so the
+    /// accepting side can rely on the `token` where it cannot name the peer itself, as between pid namespaces.
+    static func find(side: Int32, _ m: Meeting, token: (UInt64, UInt64)? = nil) -> UnsafeMutablePointer<Pair>? {
+        guard m.peerPid != 0 || token != nil else { return nil }
         var p = unsafe process.pairs
         while let pair = unsafe p {
-            if unsafe pair.pointee.side == side && pair.pointee.peerNonce == nonce && pair.pointee.ownNonce == process.nonce
-                && !pair.pointee.peerIsGone
+            if unsafe pair.pointee.side == side && pair.pointee.peerNonce == m.peer.nonce
+                && pair.pointee.ownNonce == process.nonce && pair.pointee.peerPid == m.peerPid
+                && pair.pointee.peerUid == m.peerUid && pair.isExtendable,
+                unsafe token == nil || pair.pointee.token == token.unsafelyUnwrapped
             {
-                return unsafe pair
+                unsafe pair.readChannel()
+                if unsafe !pair.pointee.peerIsGone { return unsafe pair }
             }
             unsafe p = unsafe pair.pointee.next
         }
         return nil
     }
+
+    /// May no further region be shared with processes of `uid`?
+    static func isOverQuota(_ uid: UInt32) -> Bool {
+        guard uid != slc_geteuid() else { return false }
+        var regions: Int32 = 0
+        var p = unsafe process.pairs
+        while let pair = unsafe p {
+            if unsafe pair.pointee.peerUid == uid { unsafe regions &+= pair.pointee.regionCount }
+            unsafe p = unsafe pair.pointee.next
+        }
+        return regions >= foreignRegions
+    }
 }
 
 extension UnsafeMutablePointer where Pointee == Pair {
+    /// May later connections take slots? Not when either side is another user now than when it was made: open slots are
+    /// used up to their end, and a new connection gets a new pair.
+    var isExtendable: Bool {
+        unsafe !pointee.peerIsGone && (pointee.side == 1 || pointee.peerPid != 0) && pointee.ownUid == slc_geteuid()
+    }
+
     /// A descriptor of ours has moved.
     public func renumber(_ old: Int32, _ new: Int32) {
         if unsafe pointee.channel == old { unsafe pointee.channel = new }
@@ -100,109 +136,6 @@ extension UnsafeMutablePointer where Pointee == Pair {
 
     public func map(_ region: Int32) -> Region? {
         unsafe region >= 0 && region < pointee.regionCount ? pointee.regions[Int(region)].map : nil
-    }
-
-    /// Connecting side: a new region of the process's ring size. Nil: no memory or no descriptor.
-    func addRegion() -> Int32? {
-        guard unsafe pointee.regionCount < Pair.maximumRegions else { return nil }
-        let bytes = unsafe Pair.regionBytes(pointee.ringBytes)
-        guard StackMemory.fitsFileSizeLimit(bytes) else { return nil }
-        let fd = unsafe OwnDescriptor.adopt(slc_memfd_create("sluice-pair", 1 | 2))
-        guard fd >= 0 else { return nil }
-        guard slc_ftruncate(fd, off_t(bytes)) == 0, slc_fcntl(fd, 1033, 1 | 2 | 4) == 0,
-            let m = unsafe Memory.shared(fd, offset: 0, bytes: Pair.controlBytes)
-        else {
-            OwnDescriptor.close(fd)
-            return nil
-        }
-        let region = unsafe m.assumingMemoryBound(to: sl_region.self)
-        unsafe region.pointee.version = SL_LAYOUT_VERSION
-        unsafe region.pointee.slots = 64
-        unsafe region.pointee.bytes = UInt64(bytes)
-        unsafe region.pointee.ring_bytes = unsafe pointee.ringBytes
-        unsafe region.pointee.rings_offset = UInt64(Pair.controlBytes)
-        unsafe region.pointee.token = unsafe (pointee.token.0, pointee.token.1)
-        unsafe slc_release_u64(&region.pointee.magic, 0x6e6f_6967_6572_736c)
-        let index = unsafe pointee.regionCount
-        unsafe pointee.regions[Int(index)] = unsafe RegionRecord(descriptor: fd, used: 0, map: region)
-        unsafe pointee.regionCount += 1
-        return index
-    }
-
-    /// Accepting side: takes the memfd that came with a REGION message. Checked: kind of file, size, seals, header.
-    func adoptRegion(_ received: Int32, _ message: sl_message) -> Bool {
-        let fd = OwnDescriptor.adopt(Int(received))
-        guard fd >= 0 else { return false }
-        let ring = message.ring_bytes
-        let expected = ring >= 4096 && ring <= 1 << 26 && ring & (ring &- 1) == 0 ? Pair.regionBytes(ring) : 0
-        guard expected != 0, message.region_bytes == UInt64(expected), unsafe pointee.ringBytes == 0 || pointee.ringBytes == ring,
-            unsafe message.region == UInt32(bitPattern: pointee.regionCount), unsafe pointee.regionCount < Pair.maximumRegions,
-            slc_is_sealed_memory(fd, UInt64(expected)) == 1,
-            let m = unsafe Memory.shared(fd, offset: 0, bytes: Pair.controlBytes)
-        else {
-            OwnDescriptor.close(fd)
-            return false
-        }
-        let region = unsafe m.assumingMemoryBound(to: sl_region.self)
-        unsafe pointee.ringBytes = ring
-        unsafe pointee.regions[Int(pointee.regionCount)] = unsafe RegionRecord(descriptor: fd, used: 0, map: region)
-        unsafe pointee.regionCount += 1
-        return true
-    }
-
-    /// Connecting side: a zeroed slot, as (region, slot). Slots that the peer has left meanwhile come back first.
-    func takeSlot() -> (Int32, Int32)? {
-        var r: Int32 = 0
-        while unsafe r < pointee.regionCount {
-            let record = unsafe pointee.regions + Int(r)
-            if unsafe record.pointee.used == ~0, let map = unsafe record.pointee.map { unsafe reclaim(record, map) }
-            if unsafe record.pointee.used != ~0 {
-                let slot = unsafe Int32((~record.pointee.used).trailingZeroBitCount)
-                unsafe record.pointee.used |= 1 << UInt64(slot)
-                return (r, slot)
-            }
-            r += 1
-        }
-        guard let fresh = unsafe addRegion() else { return nil }
-        unsafe pointee.regions[Int(fresh)].used = 1
-        return (fresh, 0)
-    }
-
-    private func reclaim(_ record: UnsafeMutablePointer<RegionRecord>, _ map: Region) {
-        var slot = 0
-        while slot < 64 {
-            let d = unsafe sl_region_direction(map, slot, 0)!
-            if unsafe slc_relaxed_u64(&d.pointee.left) != 0 && slc_relaxed_u64(&(d + 1).pointee.left) != 0 {
-                unsafe zero(record, slot, d)
-            }
-            slot += 1
-        }
-    }
-
-    /// Zeroes the words and gives the rings' pages back; the slot is free then.
-    private func zero(_ record: UnsafeMutablePointer<RegionRecord>, _ slot: Int, _ d: Direction) {
-        unsafe memset(d, 0, 2 * MemoryLayout<sl_direction>.stride)
-        let bytes = unsafe 2 * Int(pointee.ringBytes)
-        // PUNCH_HOLE | KEEP_SIZE
-        _ = unsafe slc_fallocate(record.pointee.descriptor, 3, off_t(Pair.controlBytes + slot * bytes), off_t(bytes))
-        unsafe record.pointee.used &= ~(1 << UInt64(slot))
-    }
-
-    /// This side leaves a slot: its rings are unmapped, nobody here looks at its words again. Under the process lock.
-    public func leaveSlot(_ region: Int32, _ slot: Int32) {
-        guard let map = unsafe map(region) else { return }
-        unsafe pointee.liveSlots -= 1
-        let d = unsafe sl_region_direction(map, Int(slot), 0)!
-        unsafe slc_release_u64(&(d + Int(pointee.side)).pointee.left, 1)
-        guard unsafe pointee.side == 0, unsafe slc_acquire_u64(&(d + 1).pointee.left) != 0 else { return }
-        unsafe zero(pointee.regions + Int(region), Int(slot), d)
-    }
-
-    /// Maps the two rings of a slot: that of side 0's sender first.
-    func mapRings(_ region: Int32, _ slot: Int32) -> UnsafeMutableRawPointer? {
-        let bytes = unsafe 2 * Int(pointee.ringBytes)
-        let fd = unsafe pointee.regions[Int(region)].descriptor
-        return unsafe Memory.shared(fd, offset: Pair.controlBytes + Int(slot) * bytes, bytes: bytes)
     }
 
     /// The number of a waiter of ours in this pair, making it known to the peer at first use: its bell travels over the
@@ -271,7 +204,10 @@ extension UnsafeMutablePointer where Pointee == Pair {
     }
 
     /// Takes in what came over the control channel: bells, rings. Under the process lock.
-    public func readChannel() { OwnDescriptor.withRoom { unsafe readMessages() } }
+    public func readChannel() {
+        guard unsafe !pointee.awaitsReady else { return }
+        OwnDescriptor.withRoom { unsafe readMessages() }
+    }
 
     private func readMessages() {
         var budget = 64

@@ -5,8 +5,8 @@ import SharedMemory
 nonisolated(unsafe) private var postponed: UnsafeMutablePointer<Pair>? = nil
 nonisolated(unsafe) private var asked = 0
 
-/// How a pair ends: no slot is open, and the peer has ended or the pair was only inherited over a fork. All under the
-/// process lock.
+/// How a pair ends: no slot is open, and none will be: the peer has ended, the pair cannot be extended, or was only inherited
+/// over a fork. All under the process lock.
 extension Pair {
     /// Takes such a pair out of the list, nil: none was found. At most eight channels are asked, in turn.
     public static func takeUnused() -> UnsafeMutablePointer<Pair>? {
@@ -26,7 +26,7 @@ extension Pair {
                     unsafe pair.readChannel()
                 }
                 place += 1
-                if unsafe pair.pointee.peerIsGone || pair.pointee.ownNonce != process.nonce {
+                if unsafe !pair.isExtendable || pair.pointee.ownNonce != process.nonce {
                     if let q = unsafe previous { unsafe q.pointee.next = unsafe p } else { unsafe process.pairs = unsafe p }
                     return unsafe pair
                 }

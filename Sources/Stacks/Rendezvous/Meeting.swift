@@ -28,7 +28,9 @@ public struct Meeting {
     /// Calls that have waited for the peer (SLUICE_LANE_AT=0).
     public var waits: UInt32 = 0
     public var peer = sl_message()
+    /// Who is at the other end of `channel` (SO_PEERCRED). The process is 0 when it is not of our pid namespace.
     public var peerUid: UInt32 = 0
+    public var peerPid: Int32 = 0
     public var counts = KernelCounts()
 
     public init() {}
@@ -36,8 +38,7 @@ public struct Meeting {
     /// Closes what it holds; `step` becomes `over`.
     public mutating func end() {
         if unsafe owner == process.nonce {
-            if listener >= 0 { unsafe openNames -= 1 }
-            OwnDescriptor.close(listener)
+            OpenNames.close(&listener)
             OwnDescriptor.close(channel)
         }
         listener = -1
@@ -45,12 +46,6 @@ public struct Meeting {
         step = .over
     }
 }
-
-/// Names open in this process now; at most 64.
-nonisolated(unsafe) var openNames: Int32 = 0
-
-/// In a fork child: the names are the parent's.
-public func openNamesAfterFork() { unsafe openNames = 0 }
 
 /// What the kernel says of a connection's bytes: see reference on TCP_INFO. Sent is all that was ever sent, of which
 /// `unacknowledged` have not been confirmed; received all that ever arrived, read is what the program took.
@@ -82,6 +77,21 @@ public struct KernelCounts {
             return c
         }
         return nil
+    }
+
+    /// Bytes that the other end must have received.
+    var confirmed: UInt64 { sent &- unacknowledged }
+
+    /// Can these, taken now, and what the peer has told of its end be counts of the two ends of one connection? `earlier`:
+    /// our counts from before the peer took its own. No count ever falls, what an end has received the other has sent,
+    /// and what is acknowledged has been received: so each of the peer's counts lies between two of ours, however much
+    /// moves meanwhile; and on a connection where nothing moves these two are the same number.
+    func agree(with peer: sl_message, after earlier: KernelCounts? = nil) -> Bool {
+        guard peer.unacknowledged <= peer.sent, peer.received <= sent, peer.sent &- peer.unacknowledged <= received else {
+            return false
+        }
+        guard let earlier else { return true }
+        return earlier.confirmed <= peer.received && earlier.received <= peer.sent
     }
 
     private struct Queues: Equatable {

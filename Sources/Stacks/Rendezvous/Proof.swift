@@ -28,21 +28,47 @@ enum Proof {
 
     /// The inode of the far end of `e`, 0 when there is none in this namespace, nil when it cannot be asked.
     static func farInode(_ e: Endpoint) -> UInt64? {
-        let s = slc_socket(16, 3 | 0o2000000, 4)  // AF_NETLINK, SOCK_RAW | CLOEXEC, NETLINK_SOCK_DIAG
-        guard s >= 0 else { return nil }
-        let fd = Int32(truncatingIfNeeded: s)
-        defer { _ = slc_close(fd) }
-        var cookie: UInt64 = 0
-        var n: UInt32 = 8
-        guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n) == 0 else { return nil }
-        guard unsafe cookie == e.pointee.netns_cookie else { return 0 }
+        guard let diag = Diagnosis() else { return nil }
+        defer { diag.end() }
+        guard unsafe diag.namespace == e.pointee.netns_cookie else { return 0 }
         var inode: UInt32 = 0
         var far = unsafe slc_address(e.pointee.remote)
         var near = unsafe slc_address(e.pointee.local)
-        let r = unsafe slc_diag_inode(fd, &far, &near, &inode)
+        let r = unsafe slc_diag_inode(diag.fd, &far, &near, 0, &inode)
         if r == -Int(ENOENT) { return 0 }
         return r == 0 ? UInt64(inode) : nil
     }
+
+    /// No descriptor of any process refers to the socket of `e` any more. False also where that cannot be asked.
+    static func hasNoHolder(_ e: Endpoint) -> Bool {
+        guard unsafe e.pointee.cookie != 0, let diag = Diagnosis() else { return false }
+        defer { diag.end() }
+        guard unsafe diag.namespace == e.pointee.netns_cookie else { return false }
+        var inode: UInt32 = 0
+        var far = unsafe slc_address(e.pointee.remote)
+        var near = unsafe slc_address(e.pointee.local)
+        let r = unsafe slc_diag_inode(diag.fd, &near, &far, e.pointee.cookie, &inode)
+        return r == 0 && inode == 0 || r == -Int(ENOENT) || r == -Int(ESTALE)
+    }
+}
+
+/// A sock_diag socket of the calling thread's network namespace, and the cookie of that. Nil: not to be had here.
+private struct Diagnosis {
+    let fd: Int32
+    var namespace: UInt64 = 0
+
+    init?() {
+        let s = slc_socket(16, 3 | 0o2000000, 4)  // AF_NETLINK, SOCK_RAW | CLOEXEC, NETLINK_SOCK_DIAG
+        guard s >= 0 else { return nil }
+        fd = Int32(truncatingIfNeeded: s)
+        var n: UInt32 = 8
+        guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &namespace, &n) == 0 else {
+            _ = slc_close(fd)
+            return nil
+        }
+    }
+
+    func end() { _ = slc_close(fd) }
 }
 
 /// Whether the far end of `e` is a socket of this host and namespace. Nil: cannot be asked.

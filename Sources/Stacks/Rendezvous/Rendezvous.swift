@@ -56,14 +56,17 @@ public enum Rendezvous {
     static func begin(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
         let m = unsafe e.local
         unsafe m.pointee.meeting.owner = unsafe process.nonce
-        unsafe m.pointee.meeting.began = slc_now_ns()
-        unsafe m.pointee.meeting.looks = 0
+        if unsafe m.pointee.meeting.began == 0 { unsafe m.pointee.meeting.began = slc_now_ns() }
         if unsafe e.pointee.role == 0 {
             unsafe m.pointee.meeting.step = .knocking
             unsafe m.pointee.meeting.nextLook = 1
             return unsafe knock(e, fd)
         }
-        guard unsafe openNames < 64 else { return .goOn }
+        guard OpenNames.makeRoom() else {
+            // The other end knocks as long as this: whoever has waited in vain tries again when it does.
+            unsafe m.pointee.meeting.looks &+= 1
+            return unsafe hasWaited(m) ? .failed(.plainPeer) : .goOn
+        }
         let s = unsafe unixSocket(e)
         guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
         var name = unsafe MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.local, connector: e.pointee.remote)
@@ -74,14 +77,14 @@ public enum Rendezvous {
             OwnDescriptor.close(s)
             return .failed(r == -Int(EADDRINUSE) ? .proof : .resources)
         }
-        unsafe openNames += 1
-        unsafe m.pointee.meeting.listener = s
-        unsafe m.pointee.meeting.step = .listening
+        if unsafe OpenNames.add(m, s) { unsafe m.pointee.meeting.step = .listening }
         return .goOn
     }
 
     static func listening(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
         let m = unsafe e.local
+        // Closed for another connection: as if nobody had come.
+        guard unsafe m.pointee.meeting.listener >= 0 else { return .failed(.plainPeer) }
         let c = unsafe slc_accept4(m.pointee.meeting.listener, nil, nil, SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG)
         if c >= 0 {
             let channel = OwnDescriptor.adopt(c)
@@ -97,11 +100,13 @@ public enum Rendezvous {
             return unsafe greeting(e, fd)
         }
         unsafe m.pointee.meeting.looks &+= 1
-        if unsafe m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs {
-            return .failed(.plainPeer)
-        }
-        if unsafe m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
-        return .goOn
+        return unsafe hasWaited(m) ? .failed(.plainPeer) : .goOn
+    }
+
+    /// Nobody has come to the name, or opened it, for so long that nobody will.
+    private static func hasWaited(_ m: UnsafeMutablePointer<Local>) -> Bool {
+        unsafe m.pointee.meeting.looks > mostLooks
+            || m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs
     }
 
     /// Whoever knocked is not the other end: the name stays open for the true one.
@@ -121,11 +126,7 @@ public enum Rendezvous {
         let s = OwnDescriptor.adopt(unsafe dial(e, &refusal))
         guard s >= 0 else {
             guard refusal == .plainPeer else { return .failed(refusal ?? .resources) }
-            if unsafe m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs {
-                return .failed(.plainPeer)
-            }
-            if unsafe m.pointee.meeting.looks > mostLooks { return .failed(.plainPeer) }
-            return .goOn
+            return unsafe hasWaited(m) ? .failed(.plainPeer) : .goOn
         }
         unsafe m.pointee.meeting.channel = s
         unsafe m.pointee.meeting.greeted = slc_now_ns()
@@ -158,9 +159,11 @@ public enum Rendezvous {
     static func hello(_ e: Endpoint, _ fd: Int32) -> Reason? {
         let m = unsafe e.local
         var uid: UInt32 = 0
-        guard unsafe slc_peer_uid(m.pointee.meeting.channel, &uid) == 0 else { return .consent }
+        var pid: Int32 = 0
+        guard unsafe slc_peer_credentials(m.pointee.meeting.channel, &uid, &pid) == 0 else { return .consent }
         guard Consent.admits(uid) else { return .consent }
         unsafe m.pointee.meeting.peerUid = uid
+        unsafe m.pointee.meeting.peerPid = pid
         guard let counts = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0) else { return .counts }
         unsafe m.pointee.meeting.counts = counts
         let proof = slc_epoll_create1(Int32(O_CLOEXEC))
@@ -172,9 +175,7 @@ public enum Rendezvous {
         var hello = message(SL_MESSAGE_HELLO)
         hello.uid = slc_geteuid()
         hello.ring_bytes = unsafe UInt64(process.settings.ringBytes)
-        hello.sent = counts.sent
-        hello.received = counts.received
-        hello.unacknowledged = counts.unacknowledged
+        tell(counts, &hello)
         return unsafe send(m.pointee.meeting.channel, &hello, p) ? nil : .resources
     }
 
@@ -184,6 +185,14 @@ public enum Rendezvous {
         m.kind = UInt32(kind)
         m.nonce = unsafe process.nonce
         return m
+    }
+
+    static func tell(_ counts: KernelCounts?, _ m: inout sl_message) {
+        guard let counts else { return }
+        m.counted = 1
+        m.sent = counts.sent
+        m.received = counts.received
+        m.unacknowledged = counts.unacknowledged
     }
 
     static func send(_ channel: Int32, _ m: inout sl_message, _ pass: Int32 = -1) -> Bool {
@@ -221,7 +230,11 @@ public enum Rendezvous {
         var got = sl_message()
         var passed: Int32 = -1
         var broken = false
-        guard unsafe receive(e, &got, &passed, &broken) else { return unsafe broken ? stranger(e) : .goOn }
+        guard unsafe receive(e, &got, &passed, &broken) else {
+            guard broken else { return .goOn }
+            // Whoever has the name says nothing, or has closed it: it may be the true end, which had waited too long.
+            return unsafe e.pointee.role == 0 && got.magic == 0 ? .failed(.plainPeer) : stranger(e)
+        }
         guard got.kind == UInt32(SL_MESSAGE_HELLO), passed >= 0, got.nonce != 0 else {
             if passed >= 0 { _ = slc_close(passed) }
             return unsafe stranger(e)
@@ -230,20 +243,16 @@ public enum Rendezvous {
         _ = slc_close(passed)
         if verdict == .noProof { return .failed(.noProof) }
         guard verdict == .none else { return unsafe stranger(e) }
-        guard unsafe countsAgree(m.pointee.meeting.counts, got) else { return .failed(.counts) }
+        // Nil: another thread moves bytes all the time, or the connection is ending.
+        let now = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0)
+        if let now, !now.agree(with: got) { return .failed(.counts) }
         unsafe m.pointee.meeting.peer = got
         if unsafe e.pointee.role == 1 {
             unsafe m.pointee.meeting.step = .proven
             return unsafe proven(e, fd)
         }
-        return unsafe offer(e, fd)
-    }
-
-    /// What the one received cannot be more than the other sent, and is not less than what the other knows confirmed.
-    /// The counts were taken at different moments, so only bounds that hold at any moment are asked.
-    static func countsAgree(_ own: KernelCounts, _ peer: sl_message) -> Bool {
-        let slack: UInt64 = 1 << 40
-        return own.received <= peer.sent &+ slack && peer.received <= own.sent &+ slack
+        if let now { unsafe m.pointee.meeting.counts = now }
+        return unsafe offer(e, now)
     }
 
     static func stranger(_ e: Endpoint) -> MeetingResult {
@@ -253,132 +262,6 @@ public enum Rendezvous {
             return .goOn
         }
         return .failed(.proof)
-    }
-
-    static func offer(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
-        let m = unsafe e.local
-        unsafe process.lock.acquire()
-        defer { unsafe process.lock.release() }
-        var pair = unsafe Pair.find(side: 0, nonce: m.pointee.meeting.peer.nonce)
-        if let p = unsafe pair {
-            unsafe p.readChannel()
-            if unsafe p.pointee.peerIsGone { unsafe pair = nil }
-        }
-        let isNew = unsafe pair == nil
-        if isNew {
-            unsafe pair = unsafe Pair.make(
-                side: 0, peer: m.pointee.meeting.peer, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
-            unsafe pair?.pointee.ringBytes = unsafe UInt64(process.settings.ringBytes)
-            var token: (UInt64, UInt64) = unsafe (slc_tsc(), process.nonce)
-            _ = unsafe withUnsafeMutableBytes(of: &token) { unsafe slc_getrandom($0.baseAddress, 16) }
-            unsafe pair?.pointee.token = token
-        }
-        guard let pair = unsafe pair else { return .failed(.resources) }
-        let before = unsafe pair.pointee.regionCount
-        guard let (region, slot) = unsafe pair.takeSlot() else {
-            if isNew { unsafe keepUnused(e, pair) }
-            return .failed(.resources)
-        }
-        unsafe pair.pointee.liveSlots += 1
-        var offer = message(SL_MESSAGE_REGION)
-        offer.token = unsafe (pair.pointee.token.0, pair.pointee.token.1)
-        offer.region = UInt32(bitPattern: region)
-        offer.slot = UInt32(bitPattern: slot)
-        offer.region_bytes = unsafe UInt64(Pair.regionBytes(pair.pointee.ringBytes))
-        offer.ring_bytes = unsafe pair.pointee.ringBytes
-        offer.index = isNew ? 1 : 0
-        let pass = unsafe pair.pointee.regionCount > before ? pair.pointee.regions[Int(region)].descriptor : -1
-        guard unsafe send(m.pointee.meeting.channel, &offer, pass) else {
-            unsafe pair.leaveSlot(region, slot)
-            if isNew { unsafe keepUnused(e, pair) }
-            return .failed(.resources)
-        }
-        unsafe m.pointee.pair = unsafe pair
-        unsafe m.pointee.region = region
-        unsafe m.pointee.slot = slot
-        unsafe m.pointee.meeting.step = .offered
-        return .goOn
-    }
-
-    static func proven(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
-        let m = unsafe e.local
-        var got = sl_message()
-        var passed: Int32 = -1
-        var broken = false
-        guard unsafe receive(e, &got, &passed, &broken) else { return broken ? .failed(.plainPeer) : .goOn }
-        unsafe process.lock.acquire()
-        defer { unsafe process.lock.release() }
-        guard got.kind == UInt32(SL_MESSAGE_REGION), unsafe got.nonce == m.pointee.meeting.peer.nonce, got.slot < 64 else {
-            if passed >= 0 { _ = slc_close(passed) }
-            return .failed(got.kind == UInt32(SL_MESSAGE_REFUSE) ? .plainPeer : .proof)
-        }
-        var pair = unsafe Pair.find(side: 1, nonce: got.nonce)
-        let isNew = got.index == 1
-        if isNew {
-            unsafe pair = unsafe Pair.make(side: 1, peer: got, uid: m.pointee.meeting.peerUid, channel: m.pointee.meeting.channel)
-            unsafe pair?.pointee.token = (got.token.0, got.token.1)
-        }
-        guard let pair = unsafe pair, unsafe pair.pointee.token == (got.token.0, got.token.1) else {
-            if passed >= 0 { _ = slc_close(passed) }
-            return .failed(.proof)
-        }
-        if isNew { unsafe m.pointee.meeting.channel = -1 }
-        if unsafe passed >= 0 && !pair.adoptRegion(passed, got) { return unsafe refuse(e, pair, isNew) }
-        let region = Int32(bitPattern: got.region)
-        let slot = Int32(bitPattern: got.slot)
-        guard let rings = unsafe pair.map(region) != nil ? pair.mapRings(region, slot) : nil else {
-            return unsafe refuse(e, pair, isNew)
-        }
-        var ready = message(SL_MESSAGE_READY)
-        guard unsafe send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else {
-            unsafe Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes))
-            return .failed(.plainPeer)
-        }
-        unsafe pair.pointee.liveSlots += 1
-        return unsafe .met(pair, region: region, slot: slot, rings: rings)
-    }
-
-    static func refuse(_ e: Endpoint, _ pair: UnsafeMutablePointer<Pair>, _ isNew: Bool) -> MeetingResult {
-        var m = message(SL_MESSAGE_REFUSE)
-        _ = unsafe send(isNew ? pair.pointee.channel : e.local.pointee.meeting.channel, &m)
-        if isNew { unsafe pair.pointee.peerIsGone = true }
-        return .failed(.resources)
-    }
-
-    static func offered(_ e: Endpoint, _ fd: Int32) -> MeetingResult {
-        let m = unsafe e.local
-        var got = sl_message()
-        var passed: Int32 = -1
-        var broken = false
-        guard unsafe receive(e, &got, &passed, &broken) else { return broken ? .failed(.plainPeer) : .goOn }
-        if passed >= 0 { _ = slc_close(passed) }
-        guard got.kind == UInt32(SL_MESSAGE_READY), let pair = unsafe m.pointee.pair else { return .failed(.resources) }
-        unsafe process.lock.acquire()
-        let mapped = unsafe pair.mapRings(m.pointee.region, m.pointee.slot)
-        unsafe process.lock.release()
-        guard let rings = unsafe mapped else { return .failed(.resources) }
-        if unsafe pair.pointee.channel == m.pointee.meeting.channel { unsafe m.pointee.meeting.channel = -1 }
-        return unsafe .met(pair, region: m.pointee.region, slot: m.pointee.slot, rings: rings)
-    }
-
-    /// A pair that came to nothing keeps the meeting's channel, until both go.
-    private static func keepUnused(_ e: Endpoint, _ pair: UnsafeMutablePointer<Pair>) {
-        unsafe pair.pointee.peerIsGone = true
-        unsafe e.local.pointee.meeting.channel = -1
-    }
-
-    /// The meeting came to nothing, or its socket is being closed: what was offered is taken back. Under the process lock.
-    public static func withdraw(_ e: Endpoint) {
-        let m = unsafe e.local
-        if unsafe m.pointee.meeting.step == .offered, unsafe m.pointee.meeting.owner == process.nonce,
-            let pair = unsafe m.pointee.pair
-        {
-            // The peer never took the first offer.
-            if unsafe pair.pointee.channel == m.pointee.meeting.channel { unsafe keepUnused(e, pair) }
-            unsafe pair.leaveSlot(m.pointee.region, m.pointee.slot)
-            unsafe m.pointee.pair = nil
-        }
-        unsafe m.pointee.meeting.end()
     }
 
     static var SOCK_SEQPACKET_NUMBER: Int32 { 5 }
