@@ -1,5 +1,6 @@
 // Epoll sets over fork: children that close, end, use or change the set; forks beside changes; sets in great number.
 #include "harness.h"
+#include <sys/resource.h>
 #include <dirent.h>
 #include <setjmp.h>
 
@@ -307,9 +308,11 @@ DP_CASE(fork, fork_beside_changes_of_sets) {
 }
 
 DP_CASE(readiness, epoll_seventy_sets_for_one_peer) {
-    enum { SETS = 70 };
-    int fds[SETS], sets[SETS];
-    for (int i = 0; i < SETS; i++) {
+    int fds[70], sets[70];
+    struct rlimit limit;
+    DP_MUST(getrlimit(RLIMIT_NOFILE, &limit));
+    const int count = limit.rlim_cur < 200 ? 20 : 70;
+    for (int i = 0; i < count; i++) {
         fds[i] = dp_pair(0);
         sets[i] = new_set();
         if (dp_server) {
@@ -319,7 +322,7 @@ DP_CASE(readiness, epoll_seventy_sets_for_one_peer) {
     }
     for (int round = 0; round < 3; round++) {
         dp_sync("round");
-        for (int i = 0; i < SETS; i++) {
+        for (int i = 0; i < count; i++) {
             char text[20];
             struct epoll_event event = {0};
             int length = snprintf(text, sizeof text, "set %d", i);
@@ -334,9 +337,9 @@ DP_CASE(readiness, epoll_seventy_sets_for_one_peer) {
             if ((n = epoll_wait(sets[i], &event, 1, 0)) != 0) dp_log("set %d is ready: %u", i, event.events);
         }
     }
-    dp_log("%d sets", SETS);
+    dp_log("%d sets", count);
     dp_sync("end");
-    for (int i = 0; i < SETS; i++) {
+    for (int i = 0; i < count; i++) {
         close(sets[i]);
         dp_close(fds[i]);
     }
