@@ -94,7 +94,8 @@ static int wait_exactly(int set, struct epoll_event *events, int max, int64_t ti
         if (got >= 0 || errno != ENOSYS) return got;
         ms++; // a kernel before 5.11: never earlier than asked
     }
-    return SLI_REAL(epoll_pwait)(set, events, max, ms > INT32_MAX ? INT32_MAX : (int)ms, mask);
+    int whole = ms > INT32_MAX ? INT32_MAX : (int)ms;
+    return mask ? SLI_REAL(epoll_pwait)(set, events, max, whole, mask) : SLI_REAL(epoll_wait)(set, events, max, whole);
 }
 long sluice_real_epoll_pwait(int set, struct epoll_event *events, int max, int64_t timeout_ns, const sigset_t *mask) {
     SLI_KEEPING_ERRNO(wait_exactly(set, events, max, timeout_ns, mask));

@@ -8,9 +8,11 @@ public enum DescriptorTable {
 
     @inline(__always) public static func entry(_ fd: Int32) -> UInt64 { slc_fd_entry(fd) }
 
-    @inline(__always) public static func kind(_ entry: UInt64) -> UInt64 { entry & 63 }
+    @inline(__always) public static func kind(_ entry: UInt64) -> UInt64 { entry & 31 }
     @inline(__always) public static func address(_ entry: UInt64) -> UInt { UInt(entry & 0x0000_ffff_ffff_ffc0) }
 
+    /// Mark of a set that the kernel alone serves so far (SLC_FD_PLAIN_SET).
+    public static var plainSet: UInt64 { 32 }
     @inline(__always) public static func generation(_ entry: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: entry >> 48) }
 
     public static func word(kind: UInt64, address: UInt, generation: UInt32) -> UInt64 {

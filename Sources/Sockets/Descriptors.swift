@@ -188,7 +188,8 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         unsafe process.lock.release()
     case 2:
         unsafe process.lock.acquire()
-        DescriptorTable.set(to, fromEntry)
+        let isServed = unsafe EpollSet.of(fromEntry).pointee.isServed
+        DescriptorTable.set(to, isServed ? fromEntry & ~DescriptorTable.plainSet : fromEntry)
         unsafe process.lock.release()
         EpollSet.duplicated(fromEntry)
     default: break

@@ -56,6 +56,8 @@ long sluice_fcntl(int fd, uint64_t entry, int command, long argument);
 /// ppoll with any mixture of descriptors, at least one of ours among them. `timeout_ns` < 0: for ever.
 long sluice_poll(struct pollfd *fds, size_t count, int64_t timeout_ns, const sigset_t *mask);
 long sluice_epoll_ctl(int set, uint64_t set_entry, int operation, int fd, struct epoll_event *event);
+/// What a real look at a set has reported that was the kernel's alone before it; returns how many events are the program's.
+long sluice_epoll_sort(uint64_t set_entry, struct epoll_event *events, long count);
 long sluice_epoll_wait(int set, uint64_t set_entry, struct epoll_event *events, int max, int64_t timeout_ns, const sigset_t *mask);
 
 // MARK: process life

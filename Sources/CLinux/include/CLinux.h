@@ -287,14 +287,17 @@ extern uint64_t *slc_fd_chunks[SLC_FD_CHUNKS] __attribute__((visibility("hidden"
 
 SLC_INLINE void *slc_fd_root(void) { return slc_fd_chunks; }
 
-/// Kinds of entries, in the low six bits.
+/// Kinds of entries, in the low five bits.
 enum {
     SLC_FD_NONE = 0,      ///< not ours
     SLC_FD_ENDPOINT = 1,  ///< a socket that Sluice tracks; the address is its `sl_endpoint`
     SLC_FD_EPOLL = 2,     ///< an epoll set that Sluice tracks
     SLC_FD_OWN = 3,       ///< a descriptor of Sluice itself: the program must not close or replace it
 };
-#define SLC_FD_KIND(e) ((unsigned)((e) & 63))
+#define SLC_FD_KIND(e) ((unsigned)((e) & 31))
+/// Of an epoll set: the kernel alone serves it so far, so a look at it is the real call. Any change of that is seen in the
+/// word afterwards.
+#define SLC_FD_PLAIN_SET 32u
 #define SLC_FD_ADDRESS(e) ((e) & 0x0000ffffffffffc0ull)
 #define SLC_FD_GENERATION(e) ((unsigned)((e) >> 48))
 

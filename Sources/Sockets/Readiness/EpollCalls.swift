@@ -19,7 +19,7 @@ public func epollCtl(
         let r = unsafe slc_epoll_ctl(fd, operation, target, event)
         if r == 0 && operation == EPOLL_CTL_ADD {
             if let set = unsafe EpollSet.locked(entry) {
-                unsafe set.pointee.hasInner = true
+                unsafe EpollSet.serve(set) { unsafe set.pointee.hasInner = true }
                 unsafe set.pointee.lock.release()
             }
             EpollSet.watchedFromOutside(targetEntry)
@@ -154,6 +154,14 @@ public func epollWait(
     }
     let call = unsafe EpollCall(set, entry, fd, events, Int(max), timeoutNs, mask)
     return call.run()
+}
+
+/// The set was the kernel's alone when the real call was made, and is no more: events of ours are taken out. The number left.
+@c(sluice_epoll_sort)
+public func epollSort(_ entry: UInt64, _ events: UnsafeMutablePointer<epoll_event>?, _ n: Int) -> Int {
+    guard let events = unsafe events, let set = unsafe EpollSet.locked(entry) else { return n }
+    unsafe set.pointee.lock.release()
+    return unsafe set.sortOut(events, 0, n)
 }
 
 extension UnsafeMutablePointer where Pointee == EpollSet {

@@ -18,7 +18,7 @@ import Stacks
     let generation = unsafe set.pointee.generation
     unsafe process.lock.acquire()
     let fits = DescriptorTable.set(
-        fd, DescriptorTable.word(kind: 2, address: UInt(bitPattern: set), generation: generation))
+        fd, DescriptorTable.word(kind: 2 | DescriptorTable.plainSet, address: UInt(bitPattern: set), generation: generation))
     unsafe process.lock.release()
     guard fits else {
         unsafe EpollSet.giveBack(set)
@@ -40,6 +40,22 @@ extension EpollSet {
         if unsafe set.isNamed(by: entry) { return unsafe set }
         unsafe set.pointee.lock.release()
         return nil
+    }
+
+    /// Looks at the set go through us from now on. `change` makes it so, under the process lock.
+    static func serve(_ set: Set, _ change: () -> Void) {
+        unsafe process.lock.acquire()
+        if unsafe !set.pointee.isServed {
+            unsafe set.pointee.isServed = true
+            DescriptorTable.each { fd, entry in
+                if unsafe DescriptorTable.kind(entry) == 2 && of(entry) == set {
+                    DescriptorTable.set(fd, entry & ~DescriptorTable.plainSet)
+                }
+                return true
+            }
+        }
+        change()
+        unsafe process.lock.release()
     }
 
     /// Under `setsLock`.

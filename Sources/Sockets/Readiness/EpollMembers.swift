@@ -192,7 +192,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         // Without a bell it gets no number from any peer.
         guard let waiter = unsafe w ?? Waiter.deaf() else { return false }
         unsafe waiter.pointee.isWatched = unsafe pointee.isWatched
-        unsafe pointee.waiter = unsafe waiter
+        unsafe EpollSet.serve(self) { unsafe pointee.waiter = unsafe waiter }
         return true
     }
 

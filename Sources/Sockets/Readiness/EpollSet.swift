@@ -85,6 +85,8 @@ import Stacks
     var laned: Int32 = 0
     /// It is a member of another set, or polled: the bell must ring though nobody sleeps in it.
     var isWatched = false
+    /// Looks at it go through us (`serve`).
+    var isServed = false
     /// It has other sets as members.
     var hasInner = false
     /// A watch of it has no number.

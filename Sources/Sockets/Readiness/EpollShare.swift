@@ -79,7 +79,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     /// Before a fork: one more process will have it. Under the locks of the list and the set.
     func share() {
         if unsafe pointee.share == nil {
-            unsafe pointee.share = unsafe ShareMemory.take()
+            let share = unsafe ShareMemory.take()
+            unsafe EpollSet.serve(self) { unsafe pointee.share = unsafe share }
             if let s = unsafe pointee.share { unsafe slc_set_u32(sl_holders(s), 1) }
         }
         guard let s = unsafe pointee.share else { return }
