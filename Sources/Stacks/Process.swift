@@ -29,6 +29,8 @@ import SharedMemory
     /// Turned off for good: a seccomp filter or io_uring hides calls from us.
     public var sealed = false
     public var startTicks: UInt64 = 0
+    /// Time stamp counter of the last look at any kernel socket for its end.
+    public var kernelLook: UInt64 = 0
     public var startNs: UInt64 = 0
     public var ticksPerUs: UInt64 = 0
     /// The CPU quota of this process's control group in thousandths of a CPU, when the first lane opened; 0: none.

@@ -1,5 +1,6 @@
 // Ends of a connection whose buffers are full, and of a process that leaves without a word.
 #include "harness.h"
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 
@@ -128,4 +129,33 @@ DP_CASE(threads, lanes_open_under_two_threads, .kernel = "each connection is you
     }
     dp_log("all came");
     dp_sync("end");
+}
+
+DP_CASE(messages, sendfile_of_what_is_no_file) {
+    // A device, a pipe, a directory, a descriptor that cannot be read: the bytes that move stay in their order.
+    int fd = dp_pair(0);
+    if (dp_server) {
+        dp_hear("sent");
+        dp_settle(fd, 4106);
+        dp_get(fd, 0, 5, 5);
+        dp_recv(fd, 4096, MSG_WAITALL);
+        dp_recv(fd, 5, MSG_WAITALL);
+    } else {
+        int zero = open("/dev/zero", O_RDONLY), folder = open("/", O_RDONLY | O_DIRECTORY), ends[2];
+        off_t offset = 0;
+        uint8_t first[5];
+        DP_MUST(pipe(ends));
+        DP_MUST(write(ends[1], "piped", 5));
+        dp_fill(first, sizeof first, 0, 0);
+        DP_MUST(send(fd, first, sizeof first, 0));
+        DP(sendfile(fd, folder, &offset, 100));
+        DP(sendfile(fd, ends[0], &offset, 5));
+        DP(sendfile(fd, ends[1], &offset, 5));
+        DP(sendfile(fd, zero, NULL, 4096));
+        dp_say(fd, "after");
+        dp_tell("sent");
+        close(zero), close(folder), close(ends[0]), close(ends[1]);
+    }
+    dp_sync("end");
+    dp_close(fd);
 }

@@ -114,7 +114,7 @@ import Stacks
 }
 
 /// Goes back to the kernel before a call that the lane does not serve: what was taken back goes first. 0, or -errno.
-private func leaveFirst(_ e: Endpoint, _ fd: Int32, _ reason: Reason, _ flags: Int32) -> Int {
+func leaveFirst(_ e: Endpoint, _ fd: Int32, _ reason: Reason, _ flags: Int32) -> Int {
     unsafe Lane.handBack(e, fd, reason, foreign: false)
     let interrupts = Interrupts()
     let dontWait = unsafe flags & 0x40 != 0 || e.isNonBlocking

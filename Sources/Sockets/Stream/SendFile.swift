@@ -1,5 +1,6 @@
 import CLinux
 import CStackLayout
+import Counters
 import SharedMemory
 import Stacks
 
@@ -10,11 +11,12 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
     if unsafe slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { unsafe Meet.consider(e, fd) }
     let isOnLane = unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
     guard isOnLane, unsafe !Lane.sendsByKernel(e), n > 0,
-        slc_is_regular(input) == 1,
         unsafe offset == nil || offset.unsafelyUnwrapped.pointee >= 0
     else {
         return unsafe plainSendFile(e, fd, input, offset, n, isOnLane)
     }
+    // Reading at the file's own position would take bytes out of a pipe; at a given one only a file can be read.
+    if unsafe offset == nil && slc_is_regular(input) != 1 { return unsafe sendByKernel(e, fd, input, offset, n) }
     let interrupts = Interrupts()
     var patience = Patience()
     var done = 0
@@ -22,6 +24,7 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
         let r = unsafe Lane.sendFileNow(e, fd, input, offset, min(n - done, 0x7fff_f000 - done))
         if r == useKernel { return unsafe done > 0 ? done : plainSendFile(e, fd, input, offset, n, true) }
         if r == 0 { return done }
+        if r == noFile { return unsafe done > 0 ? done : sendByKernel(e, fd, input, offset, n) }
         if r > 0 {
             done += r
             continue
@@ -39,6 +42,15 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
         unsafe patience.check(e, fd)
     }
     return done
+}
+
+/// Not an errno: what is to be sent cannot be read as a file is.
+private let noFile = -100_003
+
+/// What is no file: the kernel judges, and moves the bytes if it does.
+private func sendByKernel(_ e: Endpoint, _ fd: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
+    let r = unsafe leaveFirst(e, fd, .foreignCall, 0)
+    return unsafe r < 0 ? r : plainSendFile(e, fd, input, offset, n, true)
 }
 
 private func failed(_ done: Int, _ r: Int) -> Int {
@@ -95,7 +107,8 @@ extension Lane {
         let r: Int
         if let o = unsafe offset {
             r = unsafe slc_pread(input, writer.memory + position, piece, o.pointee)
-            if r > 0 { unsafe o.pointee += off_t(r) }
+            if r > 0 { unsafe o.pointee &+= off_t(r) }
+            if r == -Int(ESPIPE) || r == -Int(EISDIR) || r == -Int(EINVAL) { return noFile }
         } else {
             r = unsafe slc_read(input, writer.memory + position, piece)
         }
