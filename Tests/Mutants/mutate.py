@@ -16,8 +16,8 @@ def parse(path):
                 continue
             word, _, rest = line.partition(" ")
             if word == "mutant":
-                name, _, mark = rest.partition(" ")
-                current = {"name": name, "long": mark, "mode": "default", "old": [], "new": [], "what": ""}
+                name = rest.strip()
+                current = {"name": name, "mode": "default", "old": [], "new": [], "what": ""}
                 mutants.append(current)
             elif word in ("what", "file", "cases", "mode"):
                 current[word] = rest

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Deliberate faults: each mutant of *.mutants is put into a copy of the tree, the release library is built there, and
 # its cases of the differential suite must turn red. A mutant that survives is a failure, and so is one whose text is no
-# longer in the tree exactly once. Mutants marked `long` run under SLUICE_TEST_ALL=1 only.
-# usage: run.sh [MUTANT...]    these alone, `long` or not
+# longer in the tree exactly once.
+# usage: run.sh [MUTANT...]    these alone
 #
-#     mutant NAME [long]       what breaks
+#     mutant NAME              what breaks
 #     file ROOM/FILE.swift     below Sources
 #     cases GLOB...            of `diff-peer suite`; a case that is red without the mutant does not count
 #     mode MODE                of `diff-peer suite`; default: default
@@ -90,10 +90,6 @@ if ! prepare || ! baseline; then
     exit 1
 fi
 for name in "${chosen[@]}"; do
-    if [ $# -eq 0 ] && [ "${SLUICE_TEST_ALL:-0}" -eq 0 ] && [ "$(mutate field "$name" long)" = long ]; then
-        skip "$name" "long form"
-    else
-        try "$name"
-    fi
+    try "$name"
 done
 finish
