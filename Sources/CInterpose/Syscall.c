@@ -93,7 +93,9 @@ static long with_care(long nr, long a, long b, long c, long d, long e, long f) {
     case SYS_clone3: SLI_TELL(sluice_fork_prepare()); break;
     }
     result = SLI_REAL(syscall)(nr, a, b, c, d, e, f);
-    while (SLI_AGAIN(result < 0)) result = SLI_REAL(syscall)(nr, a, b, c, d, e, f);
+    // Not inside a fork, which holds the core's locks.
+    if (nr != SYS_fork && nr != SYS_clone && nr != SYS_clone3)
+        while (SLI_AGAIN(result < 0)) result = SLI_REAL(syscall)(nr, a, b, c, d, e, f);
     switch (nr) {
     case SYS_fork:
     case SYS_clone:

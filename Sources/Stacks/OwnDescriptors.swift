@@ -41,7 +41,7 @@ public enum OwnDescriptor {
         _ = slc_close(fd)
     }
 
-    /// Runs `body`, which makes or receives a descriptor or two; above the program's numbers, where that is possible, when
+    /// Runs `body`, which makes or receives a descriptor or two, and adopts none (that may raise the limit itself); above the program's numbers, where that is possible, when
     /// these are used up.
     public static func withRoom<R>(_ body: () -> R) -> R {
         let room = hasRoom ? nil : Headroom()
@@ -52,10 +52,9 @@ public enum OwnDescriptor {
 
     /// Are two of the program's numbers free?
     private static var hasRoom: Bool {
-        guard unsafe process.stackDescriptor >= 0 else { return false }
-        let first = unsafe slc_fcntl(process.stackDescriptor, F_DUPFD_CLOEXEC, 0)
+        let first = slc_eventfd(0, 0o2000000)
         guard first >= 0 else { return false }
-        let second = unsafe slc_fcntl(process.stackDescriptor, F_DUPFD_CLOEXEC, 0)
+        let second = slc_fcntl(Int32(truncatingIfNeeded: first), F_DUPFD_CLOEXEC, 0)
         _ = slc_close(Int32(truncatingIfNeeded: first))
         guard second >= 0 else { return false }
         _ = slc_close(Int32(truncatingIfNeeded: second))
@@ -88,7 +87,11 @@ nonisolated(unsafe) private var limitLock = PrivateLock()
 extension OwnDescriptor {
     public static func lockForFork() { unsafe limitLock.acquire() }
     public static func unlockInParent() { unsafe limitLock.release() }
-    public static func unlockInChild() { unsafe limitLock.resetAfterFork() }
+    public static func unlockInChild() {
+        unsafe limitLock.resetAfterFork()
+        // Threads that were using one are not in this process.
+        unsafe users = 0
+    }
 }
 
 // MARK: giving them back

@@ -134,6 +134,8 @@ static void play(enum manner manner, bool shares_lane) {
         wait_for(child, LIMIT_MS);
         if (manner == CLOSES) close(fd);
         close(to_parent[0]), close(to_parent[1]);
+        // Of a process that ended without a close the place comes back when nobody has counted himself a holder for 0.1 s.
+        if (manner == EXITS) usleep(12000);
         // Of the first ones something may still be under way.
         if (i == CONNECTIONS / 4) used = places();
     }
@@ -145,6 +147,8 @@ static void play(enum manner manner, bool shares_lane) {
     snprintf(name, sizeof name, "%s, the child %s", shares_lane ? "a lane is shared" : "accept and fork", manner_names[manner]);
     if (s->problem[0] || status) not_ok("%s: %s (%#x)", name, s->problem, status);
     else if (is_preloaded() && used == 0) not_ok("%s: no stack", name);
+    // Whoever is killed does not count himself out: his place and slot stay taken.
+    else if (manner == KILLED || manner == RAW_EXITS) ok("%s: %u more places, %d rings mapped", name, more, rings);
     else if (more > 20) not_ok("%s: %u more places for %d connections", name, more, CONNECTIONS - CONNECTIONS / 4);
     else if (rings > 4) not_ok("%s: %d rings stay mapped", name, rings);
     else if (shares_lane && is_preloaded() && s->ring_regions == 0) not_ok("%s: no lane", name);

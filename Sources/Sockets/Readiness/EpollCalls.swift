@@ -142,6 +142,7 @@ public func epollWait(
             return unsafe r > 0 && set.pointee.waiter != nil ? set.sortOut(events, 0, r) : r
         }
         var slept = false
+        let began = slc_tsc()
         let r = unsafe Visit.to(set, entry, asleep: true) { _ in
             slept = unsafe set.pointee.waiter == nil
             return unsafe slept ? sluice_real_epoll_pwait(fd, events, max, timeoutNs, mask) : 0
@@ -151,6 +152,11 @@ public func epollWait(
         // A lane was opened while we slept.
         let kept = unsafe set.sortOut(events, 0, r)
         if kept > 0 { return kept }
+        if timeoutNs > 0 {
+            let passed = unsafe Int64(truncatingIfNeeded: (slc_tsc() &- began) &* 1000 / process.tickRate)
+            let call = unsafe EpollCall(set, entry, fd, events, Int(max), Swift.max(0, timeoutNs &- passed), mask)
+            return call.run()
+        }
     }
     let call = unsafe EpollCall(set, entry, fd, events, Int(max), timeoutNs, mask)
     return call.run()

@@ -132,8 +132,8 @@ extension EpollSet {
         unsafe slc_set_u32(&set.pointee.generation, set.pointee.generation &+ 1)
         unsafe set.pointee.isClosed = true
         unsafe set.leaveShare()
-        // Calls that sleep in it go on, as in the kernel; the last of them cleans up.
-        if unsafe set.isSleptIn {
+        // Calls that are in it go on, as in the kernel; the last of them cleans up.
+        if unsafe set.isVisited {
             unsafe process.lock.acquire()
             unsafe set.pointee.kept = OwnDescriptor.duplicate(fd)
             unsafe process.lock.release()
@@ -211,6 +211,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe pointee.descriptors = 1
         unsafe pointee.closing = 0
         unsafe pointee.isWatched = false
+        unsafe pointee.isServed = false
         unsafe pointee.hasInner = false
         unsafe pointee.hasNumberless = false
         unsafe pointee.kernelFirst = false

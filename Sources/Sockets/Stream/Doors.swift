@@ -114,8 +114,9 @@ import Stacks
 }
 
 /// Goes back to the kernel before a call that the lane does not serve: what was taken back goes first. 0, or -errno.
-func leaveFirst(_ e: Endpoint, _ fd: Int32, _ reason: Reason, _ flags: Int32) -> Int {
-    unsafe Lane.handBack(e, fd, reason, foreign: false)
+func leaveFirst(_ e: Endpoint, _ first: Int32, _ reason: Reason, _ flags: Int32) -> Int {
+    unsafe Lane.handBack(e, first, reason, foreign: false)
+    var fd = first
     let interrupts = Interrupts()
     let dontWait = unsafe flags & 0x40 != 0 || e.isNonBlocking
     while unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 {
@@ -124,9 +125,13 @@ func leaveFirst(_ e: Endpoint, _ fd: Int32, _ reason: Reason, _ flags: Int32) ->
         if dontWait { return -Int(EAGAIN) }
         guard unsafe Lane.hold(e) else { break }
         let outcome = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
+        let now = unsafe Lane.current(e, fd)
         unsafe Lane.letGo(e)
         if outcome == .timedOut { return -Int(EAGAIN) }
         if outcome == .interrupted { return -Int(EINTR) }
+        // The number is another file's: the call that follows is not for that.
+        guard now == first else { return -Int(EBADF) }
+        fd = first
     }
     let pending = unsafe Lane.takeError(e)
     return -Int(pending)

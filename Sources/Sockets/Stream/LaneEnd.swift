@@ -39,6 +39,8 @@ extension Lane {
     /// Under the tx lock, behind `leaveRing`: the FIN comes next. What the kernel does not take at once (the program has
     /// made its send buffer smaller since) the receiver finds in the ring, behind the kernel's end.
     static func endSending(_ e: Endpoint, _ fd: Int32, _ d: Direction) {
+        // After a shutdown the kernel takes no more: the rest stays one.
+        if unsafe slc_relaxed_u32(&d.pointee.ended) == UInt32(SL_ENDED_WITH_REST) { return }
         unsafe slc_release_u32(&d.pointee.ended, UInt32(flush(e, fd) ? SL_ENDED : SL_ENDED_WITH_REST))
     }
 

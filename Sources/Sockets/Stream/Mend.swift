@@ -21,7 +21,8 @@ extension Lane {
             unsafe slc_release_u32(&d.pointee.phase, half.pointee.phase)
             if unsafe slc_acquire_u64(&d.pointee.consumer) & ringClaim != 0 { unsafe leaveRing(e, fd) }
         } else if !isPublished {
-            let end = unsafe slc_acquire_u64(&d.pointee.consumer) & ~ringClaim
+            var end = unsafe slc_acquire_u64(&d.pointee.consumer) & ~ringClaim
+            if unsafe half.pointee.offset &- end > w.bytes { end = unsafe half.pointee.offset }
             unsafe slc_set_u64(&d.pointee.ring_end, end)
             unsafe half.pointee.other_offset = end
             if unsafe end != half.pointee.offset { unsafe half.pointee.flags |= UInt32(SL_HALF_TAKE_BACK) }

@@ -17,8 +17,16 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
     }
     // Reading at the file's own position would take bytes out of a pipe; at a given one only a file can be read.
     if unsafe offset == nil && slc_is_regular(input) != 1 { return unsafe sendByKernel(e, fd, input, offset, n) }
+    return unsafe sendFile(e, fd, input, offset, n)
+}
+
+/// Piece by piece, waiting for room. The number may be another file's behind a wait: then it is the connection's that counts.
+private func sendFile(_ e: Endpoint, _ first: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
     let interrupts = Interrupts()
     var patience = Patience()
+    var fd = first
+    var isHeld = false
+    defer { if isHeld { unsafe Lane.letGo(e) } }
     var done = 0
     while done < n {
         let r = unsafe Lane.sendFileNow(e, fd, input, offset, min(n - done, 0x7fff_f000 - done))
@@ -31,14 +39,16 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
         }
         if unsafe r == -Int(EAGAIN) && e.isNonBlocking { unsafe EpollSet.wantsSpace(e) }
         if unsafe r != -Int(EAGAIN) || e.isNonBlocking { return failed(done, r) }
-        guard unsafe Lane.hold(e) else { continue }
+        if !isHeld { isHeld = unsafe Lane.hold(e) }
+        guard isHeld else { continue }
         let outcome = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
-        unsafe Lane.letGo(e)
         switch outcome {
         case .ready, .readyByKernel, .restarted: break
         case .timedOut: return done > 0 ? done : -Int(EAGAIN)
         case .interrupted: return done > 0 ? done : -Int(EINTR)
         }
+        guard let now = unsafe Lane.current(e, fd) else { return done > 0 ? done : -Int(EBADF) }
+        fd = now
         unsafe patience.check(e, fd)
     }
     return done

@@ -3,15 +3,12 @@ import CStackLayout
 import SharedMemory
 
 /// Endpoints of this process that only forked sharers hold: accept, fork, close. Whoever of them ends the connection in order
-/// marks the endpoint free; of one that was killed, or ended without a close, the kernel tells that its socket is gone. The
-/// sharers' private records are copies, so this process takes such endpoints back, some at each new socket. (A slot whose
-/// sharers were killed before its addresses were known, or where sock_diag is missing, stays taken.) All under the process
-/// lock.
+/// marks the endpoint free; of one that nobody counts himself a holder of any more (exec) the kernel tells that its socket is
+/// gone. The sharers' private records are copies, so this process takes such endpoints back, some at each new socket. (A
+/// killed sharer does not count itself out: its place stays taken.) All under the process lock.
 public enum LentEndpoints {
     nonisolated(unsafe) private static var first: Endpoint? = nil
     nonisolated(unsafe) private static var last: Endpoint? = nil
-    /// New sockets until the kernel is asked again of endpoints that somebody counts himself a holder of.
-    nonisolated(unsafe) private static var pause: UInt32 = 0
 
     /// In a fork child: they are the parent's.
     public static func afterFork() {
@@ -26,11 +23,9 @@ public enum LentEndpoints {
         unsafe last = unsafe e
     }
 
-    /// Looks at the next eight, and asks the kernel of one at most: of one that nobody counts himself a holder of; else, since
-    /// the killed do not count themselves out, of any one, but for a while no more when that is held.
+    /// Looks at the next eight, and asks the kernel of one at most, which nobody has counted himself a holder of for a tenth of a second.
     static func sweep() {
         guard unsafe first != nil else { return }
-        if unsafe pause > 0 { unsafe pause -= 1 }
         var mayAsk = true
         let end = unsafe last
         var looks = 8
@@ -50,13 +45,17 @@ public enum LentEndpoints {
             // They have left the slot.
             if let pair = unsafe local.pointee.pair { unsafe pair.pointee.liveSlots -= 1 }
         } else {
-            let isCounted = unsafe slc_relaxed_u32(&e.pointee.descriptors) != 0
-            guard unsafe mayAsk && e.pointee.cookie != 0 && (!isCounted || pause == 0) else { return false }
-            mayAsk = false
-            guard unsafe Proof.hasNoHolder(e) else {
-                if isCounted { unsafe pause = 16 }
+            // Somebody counts himself a holder: the kernel's word that there is no such socket is no proof (a socket that
+            // was reset is in no table of it). One that nobody counts himself a holder of may be being ended just now.
+            guard unsafe slc_relaxed_u32(&e.pointee.descriptors) == 0 else {
+                unsafe local.pointee.unheldSince = 0
                 return false
             }
+            let now = slc_now_ns()
+            if unsafe local.pointee.unheldSince == 0 { unsafe local.pointee.unheldSince = now }
+            guard unsafe mayAsk && e.pointee.cookie != 0 && now &- local.pointee.unheldSince > 100_000_000 else { return false }
+            mayAsk = false
+            guard unsafe Proof.hasNoHolder(e) else { return false }
             // One that died just behind leaving the slot: it may be another connection's by now.
             let isLeft = unsafe slc_relaxed_u32(&e.pointee.flags) & UInt32(SL_EP_LEFT) != 0
             if let pair = unsafe local.pointee.pair {

@@ -147,6 +147,8 @@ public enum StackMemory {
     public var generation: UInt32 = 0
     /// The next one of those that only sharers hold.
     public var nextLent: Endpoint? = nil
+    /// CLOCK_MONOTONIC, ns, when it was first seen that no process counts itself a holder; 0: not yet.
+    public var unheldSince: UInt64 = 0
     /// The program closed its last descriptor while a call sleeps on it: as the kernel keeps the file until that call
     /// returns, we keep it under this number, and end in order then.
     public var kept: Int32 = -1

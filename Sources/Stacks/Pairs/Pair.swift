@@ -206,7 +206,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
     /// Takes in what came over the control channel: bells, rings. Under the process lock.
     public func readChannel() {
         guard unsafe !pointee.awaitsReady else { return }
-        OwnDescriptor.withRoom { unsafe readMessages() }
+        unsafe readMessages()
     }
 
     private func readMessages() {
@@ -215,7 +215,9 @@ extension UnsafeMutablePointer where Pointee == Pair {
             budget -= 1
             var m = sl_message()
             var passed: Int32 = -1
-            let n = unsafe slc_receive_message(pointee.channel, &m, MemoryLayout<sl_message>.size, &passed)
+            let n = OwnDescriptor.withRoom {
+                unsafe slc_receive_message(pointee.channel, &m, MemoryLayout<sl_message>.size, &passed)
+            }
             if n == 0 || n == -Int(ECONNRESET) { unsafe pointee.peerIsGone = true }
             if n <= 0 {
                 // A message without a byte may carry a descriptor all the same.
