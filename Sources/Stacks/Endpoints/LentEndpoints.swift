@@ -23,22 +23,22 @@ public enum LentEndpoints {
         unsafe last = unsafe e
     }
 
-    /// Looks at the next eight, and asks the kernel of one at most, which nobody has counted himself a holder of for a tenth of a second.
+    /// Looks at the next eight, and asks the kernel of three at most, which nobody has counted himself a holder of for a tenth of a second.
     static func sweep() {
         guard unsafe first != nil else { return }
-        var mayAsk = true
+        var questions = 3
         let end = unsafe last
         var looks = 8
         while looks > 0, let e = unsafe first {
             looks -= 1
             unsafe first = unsafe e.local.pointee.nextLent
             if unsafe first == nil { unsafe last = nil }
-            if unsafe !takeBack(e, &mayAsk) { unsafe add(e) }
+            if unsafe !takeBack(e, &questions) { unsafe add(e) }
             if unsafe e == end { return }
         }
     }
 
-    private static func takeBack(_ e: Endpoint, _ mayAsk: inout Bool) -> Bool {
+    private static func takeBack(_ e: Endpoint, _ questions: inout Int) -> Bool {
         let local = unsafe e.local
         guard unsafe slc_relaxed_u32(&local.pointee.users) == 0 else { return false }
         if unsafe slc_acquire_u32(&e.pointee.state) == UInt32(SL_ENDPOINT_FREE) {
@@ -53,8 +53,10 @@ public enum LentEndpoints {
             }
             let now = slc_now_ns()
             if unsafe local.pointee.unheldSince == 0 { unsafe local.pointee.unheldSince = now }
-            guard unsafe mayAsk && e.pointee.cookie != 0 && now &- local.pointee.unheldSince > 100_000_000 else { return false }
-            mayAsk = false
+            guard unsafe questions > 0 && e.pointee.cookie != 0 && now &- local.pointee.unheldSince > 100_000_000 else {
+                return false
+            }
+            questions -= 1
             guard unsafe Proof.hasNoHolder(e) else { return false }
             // One that died just behind leaving the slot: it may be another connection's by now.
             let isLeft = unsafe slc_relaxed_u32(&e.pointee.flags) & UInt32(SL_EP_LEFT) != 0
