@@ -159,3 +159,6 @@ DP_CASE(messages, sendfile_of_what_is_no_file) {
     dp_sync("end");
     dp_close(fd);
 }
+
+static int shut_and_close(int fd) { return shutdown(fd, SHUT_WR) | close(fd); }
+DP_CASE(transfer, full_then_shutdown_and_close) { full_and(shut_and_close, "shutdown and close"); }

@@ -1,5 +1,6 @@
 // Epoll sets over fork: children that close, end, use or change the set; forks beside changes; sets in great number.
 #include "harness.h"
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <dirent.h>
 #include <setjmp.h>
@@ -452,4 +453,55 @@ DP_CASE(readiness, epoll_sets_come_and_go, .solo = true, .kernel = "no byte is s
         if (i == 1000) before = resident_pages();
     }
     dp_log("grows: %d", resident_pages() - before > 512);
+}
+
+DP_CASE(readiness, epoll_sets_one_after_another) {
+    // A set that is made after another one was closed begins anew.
+    int fd = dp_pair(0);
+    for (int i = 0; i < 3; i++) {
+        if (dp_server) {
+            int set = new_set();
+            dp_watch(set, EPOLL_CTL_ADD, fd, EPOLLIN, 'a');
+            dp_epoll(set, 8, 0);
+            dp_sync("empty");
+            dp_settle(fd, 4);
+            dp_epoll(set, 8, 0);
+            dp_recv(fd, 4, 0);
+            dp_epoll(set, 8, 0);
+            dp_sync("next");
+            close(set);
+        } else {
+            dp_sync("empty");
+            dp_say(fd, "news");
+            dp_sync("next");
+        }
+    }
+    dp_close(fd);
+}
+
+static int outer_set;
+static void wait_outside(void *unused) {
+    (void)unused;
+    dp_about_to_block();
+    dp_epoll(outer_set, 8, 10000);
+}
+DP_CASE(readiness, epoll_edge_beside_an_inner_set) {
+    // An event that comes once, while the call sleeps, in a set that has another set as a member.
+    int fd = dp_pair(0);
+    if (dp_server) {
+        int inner = new_set(), news = eventfd(0, EFD_NONBLOCK);
+        outer_set = new_set();
+        dp_watch(inner, EPOLL_CTL_ADD, fd, EPOLLIN, 'i');
+        dp_watch(outer_set, EPOLL_CTL_ADD, inner, EPOLLIN, 's');
+        dp_watch(outer_set, EPOLL_CTL_ADD, news, EPOLLIN | EPOLLET, 'e');
+        dp_worker w;
+        dp_start(&w, "waiter", wait_outside, NULL);
+        dp_until_blocked(&w);
+        uint64_t one = 1;
+        DP_MUST(write(news, &one, 8));
+        dp_join(&w);
+        close(outer_set), close(inner), close(news);
+    }
+    dp_sync("end");
+    dp_close(fd);
 }

@@ -293,8 +293,14 @@ extension UnsafeMutablePointer where Pointee == Member {
         if unsafe Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { unsafe pointee.set.enqueue(self, isNew: false) }
     }
 
+    /// Does its number still refer to its endpoint? Else a change by that number would be another member's.
+    var isAtItsNumber: Bool {
+        unsafe DescriptorTable.address(DescriptorTable.entry(pointee.fd)) == UInt(bitPattern: pointee.endpoint)
+    }
+
     /// In a kernel phase the kernel's set tells of space.
     func armKernelSpace() {
+        guard unsafe isAtItsNumber else { return }
         var event = unsafe epoll_event()
         unsafe event.events = unsafe Set.lanedEvents | Readiness.OUT
         unsafe event.data.u64 = unsafe pointee.tag

@@ -137,6 +137,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             if unsafe pointee.isInherited { return .none }
         }
         let e = unsafe m.pointee.endpoint
+        // Its number was closed, while a duplicate keeps the socket, and may be another member's by now.
+        guard unsafe !isRegistered || m.isAtItsNumber else { return .resources }
         guard unsafe ensureWaiter(), let watch = unsafe watch(for: e) else { return .resources }
         unsafe process.lock.acquire()
         unsafe m.pointee.tag = unsafe Tags.take(m)

@@ -149,7 +149,11 @@ import Stacks
         guard unsafe mask == nil, unsafe set.pointee.laned > 0 && !set.pointee.isGuest, let first = unsafe set.pointee.watches
         else { return 0 }
         let budget = unsafe SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
-        guard budget != 0, unsafe !peerIsHere(first) else { return 0 }
+        guard budget != 0 else { return 0 }
+        unsafe set.pointee.lock.acquire()
+        let isHere = unsafe peerIsHere(first)
+        unsafe set.pointee.lock.release()
+        if isHere { return 0 }
         let began = slc_tsc()
         var looked = began
         while true {
@@ -174,7 +178,7 @@ import Stacks
         }
     }
 
-    /// Does a peer of the set's newest region wait on this CPU?
+    /// Does a peer of the set's newest region wait on this CPU? Under the set's lock.
     private func peerIsHere(_ w: UnsafeMutablePointer<Watch>) -> Bool {
         let here = slc_cpu() &+ 1
         var slot = 0
@@ -209,13 +213,14 @@ import Stacks
         if unsafe isLast && !set.pointee.isWatched { unsafe set.sayAwake() }
         unsafe set.takeBits()
         if !hasReported && n >= 0 && n < max { n = unsafe n &+ set.report(events + n, max &- n) }
-        let first = unsafe set.pointee.watches
+        let rung = unsafe lastRing(set.pointee.watches, began)
         unsafe set.pointee.lock.release()
         leaveBell()
-        unsafe SpinPolicy.learn(&set.pointee.average, ticks: lastRing(first, began) &- began)
+        unsafe SpinPolicy.learn(&set.pointee.average, ticks: rung &- began)
         return n
     }
 
+    /// Under the set's lock, as members come and go.
     private func lastRing(_ w: UnsafeMutablePointer<Watch>?, _ began: UInt64) -> UInt64 {
         let now = slc_tsc()
         guard let w = unsafe w else { return now }
@@ -246,12 +251,6 @@ import Stacks
         if slice > 0 && (left < 0 || left > slice) { left = slice }
         if unsafe set.pointee.hasInner { EpollSet.refreshWatched() }
         let r = unsafe sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
-        if unsafe r > 0 && set.pointee.hasInner {
-            // An inner set's bell may be older than what the program has read since.
-            EpollSet.refreshWatched()
-            let again = unsafe sluice_real_epoll_pwait(number, events, Int32(max), 0, nil)
-            return unsafe again > 0 ? set.sortOut(events, 0, again) : 0
-        }
         if r > 0 {
             let n = unsafe set.sortOut(events, 0, r)
             if unsafe n == 0 && set.pointee.isGuest { rest() }

@@ -121,6 +121,13 @@ extension UnsafeMutablePointer where Pointee == Pair {
         return true
     }
 
+    /// Accepting side: a slot that was offered and claimed is not used after all. The connecting side, which has left it or
+    /// will, hands it out again only behind this.
+    func abandon(_ region: Int32, _ slot: Int32) {
+        unsafe pointee.liveSlots += 1
+        unsafe leaveSlot(region, slot)
+    }
+
     /// Accepting side: this process has not mapped the slot any more.
     public func disclaim(_ region: Int32, _ slot: Int32) {
         guard unsafe pointee.side == 1, unsafe map(region) != nil else { return }

@@ -64,7 +64,14 @@ extension Rendezvous {
         let areCounts = unsafe got.counted == 0 || now?.agree(with: got, after: m.pointee.meeting.counts) ?? true
         guard fits && areCounts else {
             if passed >= 0 { _ = slc_close(passed) }
-            if fits { return unsafe refuse(e, .counts) }
+            if fits {
+                if got.index != 1, let pair = unsafe Pair.find(side: 1, m.pointee.meeting, token: (got.token.0, got.token.1)),
+                    unsafe pair.claim(Int32(bitPattern: got.region), Int32(bitPattern: got.slot))
+                {
+                    unsafe pair.abandon(Int32(bitPattern: got.region), Int32(bitPattern: got.slot))
+                }
+                return unsafe refuse(e, .counts)
+            }
             return .failed(got.kind == UInt32(SL_MESSAGE_REFUSE) ? refused(got) : .proof)
         }
         let isNew = got.index == 1
@@ -87,14 +94,14 @@ extension Rendezvous {
         let slot = Int32(bitPattern: got.slot)
         guard unsafe pair.claim(region, slot) else { return unsafe refuse(e, .proof, pair, isNew) }
         guard let rings = unsafe pair.mapRings(region, slot) else {
-            unsafe pair.disclaim(region, slot)
+            unsafe pair.abandon(region, slot)
             return unsafe refuse(e, .resources, pair, isNew)
         }
         var ready = message(SL_MESSAGE_READY)
         tell(now, &ready)
         guard unsafe send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else {
             unsafe Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes))
-            unsafe pair.disclaim(region, slot)
+            unsafe pair.abandon(region, slot)
             return .failed(.plainPeer)
         }
         unsafe pair.pointee.liveSlots += 1
