@@ -104,17 +104,17 @@ static int is_mapped(const uint8_t *ip) {
     return memcmp(ip, prefix, 12) == 0;
 }
 
-long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint64_t cookie, uint32_t *inode) {
+long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode) {
     struct {
         struct nlmsghdr h;
         struct inet_diag_req_v2 r;
     } q = {.h = {.nlmsg_len = sizeof q, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 1}};
     q.r.sdiag_protocol = IPPROTO_TCP;
-    q.r.idiag_states = cookie ? ~0u : 1u << 1; // ESTABLISHED
+    q.r.idiag_states = 1u << 1; // ESTABLISHED
     q.r.id.idiag_sport = (uint16_t)(source->port >> 8 | source->port << 8);
     q.r.id.idiag_dport = (uint16_t)(target->port >> 8 | target->port << 8);
-    q.r.id.idiag_cookie[0] = cookie ? (uint32_t)cookie : INET_DIAG_NOCOOKIE;
-    q.r.id.idiag_cookie[1] = cookie ? (uint32_t)(cookie >> 32) : INET_DIAG_NOCOOKIE;
+    q.r.id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
+    q.r.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
     if (is_mapped(source->ip)) {
         q.r.sdiag_family = AF_INET;
         memcpy(q.r.id.idiag_src, source->ip + 12, 4);
@@ -140,8 +140,7 @@ long slc_diag_inode(int netlink, const struct slc_address *source, const struct 
     }
     if (answer.h.nlmsg_type != SOCK_DIAG_BY_FAMILY || answer.h.nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg))) return -EPROTO;
     const struct inet_diag_msg *m = NLMSG_DATA(&answer.h);
-    if (m->id.idiag_sport != q.r.id.idiag_sport || m->id.idiag_dport != q.r.id.idiag_dport || (!cookie && m->idiag_state != 1))
-        return -ENOENT;
+    if (m->id.idiag_sport != q.r.id.idiag_sport || m->id.idiag_dport != q.r.id.idiag_dport || m->idiag_state != 1) return -ENOENT;
     *inode = m->idiag_inode;
     return 0;
 }

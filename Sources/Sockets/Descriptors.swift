@@ -112,9 +112,9 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
             unsafe e.local.pointee.descriptor = unsafe otherNumber(entry, e.local.pointee.descriptors)
         }
         let lastHere = unsafe e.local.pointee.descriptors == 0
-        if unsafe lastHere && closing && e.pointee.flags & UInt32(SL_EP_SHARED) != 0 && e.pointee.cookie == 0 {
-            // By this it is told whether the others still hold it.
-            _ = unsafe Identity.learn(e, fd)
+        if unsafe lastHere && closing && slc_relaxed_u32(&e.pointee.descriptors) > 1 && e.pointee.owner == process.nonce {
+            // Before it is counted out: nobody may use its place anew.
+            unsafe LentEndpoints.observe(e, fd)
         }
         var last = false
         if unsafe e.local.pointee.countedOut > 0 {
@@ -295,6 +295,7 @@ enum OwnMove {
         {
             unsafe w.pointee.bell = fresh
         }
+        LentEndpoints.renumber(fd, fresh)
         EpollSet.renumber(fd, fresh)
         DescriptorTable.set(fd, 0)
         return true

@@ -163,6 +163,35 @@ extension StacksTests {
             #expect(try #require(pair.takeSlot()) == (0, 6))
         }
 
+        @Test("an offer that nobody has claimed is free at once when it is taken back, and claimed by nobody later")
+        func takenBack() throws {
+            process.start()
+            process.lock.acquire()
+            defer { process.lock.release() }
+            let pair = try #require(Pair.make(side: 0, peer: sl_message(), uid: slc_geteuid(), channel: -1))
+            defer { discard(pair) }
+            pair.pointee.ringBytes = 4096
+            func offer() throws -> UInt64 {
+                #expect(try #require(pair.takeSlot()) == (0, 0))
+                pair.pointee.liveSlots += 1
+                return pair.offerSlot(0, 0)
+            }
+            let map = { sl_offer(pair.map(0), 0)! }
+            let first = try offer()
+            pair.takeBackSlot(0, 0, first)
+            #expect(pair.pointee.liveSlots == 0 && map().pointee == 0)
+            let second = try offer()
+            #expect(second != first && !slc_cas_u64(map(), first, UInt64(SL_OFFER_CLAIMED)))
+            // The peer is faster: the slot is in use until it has left it, too.
+            #expect(slc_cas_u64(map(), second, UInt64(SL_OFFER_CLAIMED)))
+            pair.takeBackSlot(0, 0, second)
+            #expect(pair.pointee.liveSlots == 0)
+            #expect(try #require(pair.takeSlot()) == (0, 1))
+            (sl_region_direction(pair.map(0), 0, 0)! + 1).pointee.left = 1
+            pair.pointee.regions[0].used = ~0
+            #expect(try #require(pair.takeSlot()) == (0, 0))
+        }
+
         @Test("a pair goes when its peer has ended and no slot is open, and takes all of its descriptors along")
         func end() throws {
             process.start()

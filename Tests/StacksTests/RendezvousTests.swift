@@ -48,6 +48,43 @@ extension StacksTests {
             #expect(slots == [0, 1, 2])
         }
 
+        @Test("an offer that is never read costs nothing: the next meeting takes its slot, and the new region comes with it")
+        func unread() throws {
+            forgetPairs()
+            let first = try Connection()
+            guard case (.met(let pair, 0, 0, let a), .met(let far, 0, 0, let b)) = meet(first) else {
+                Issue.record("they do not meet")
+                return
+            }
+            for rings in [a, b] { Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes)) }
+            pair.pointee.regions[0].used = ~0
+            first.connector.local.pointee.meeting.step = .over
+            let gone = try Connection()
+            for _ in 0..<100 where gone.connector.local.pointee.meeting.step != .offered {
+                _ = Rendezvous.step(gone.connector, gone.client)
+                if gone.acceptor.local.pointee.meeting.step != .proven { _ = Rendezvous.step(gone.acceptor, gone.server) }
+            }
+            #expect(pair.pointee.regionCount == 2 && far.pointee.regionCount == 1)
+            process.lock.acquire()
+            Rendezvous.withdraw(gone.connector)
+            process.lock.release()
+            #expect(pair.pointee.regions[1].used == 0)
+            for slot in 0..<2 as Range<Int32> {
+                let c = try Connection()
+                guard case (.met(pair, 1, slot, let a), .met(far, 1, slot, let b)) = meet(c) else {
+                    Issue.record("they do not meet")
+                    return
+                }
+                for rings in [a, b] { Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes)) }
+                #expect(pair.pointee.regions[1].isTaken)
+                c.connector.local.pointee.meeting.step = .over
+            }
+            // Its reader comes too late.
+            #expect(failure(Rendezvous.step(gone.acceptor, gone.server)) == .plainPeer)
+            Rendezvous.withdraw(gone.acceptor)
+            forgetPairs()
+        }
+
         @Test("nobody there: both ends give up")
         func nobody() throws {
             let c = try Connection()
@@ -100,7 +137,9 @@ extension StacksTests {
         }
 
         /// Steps until it ends, 300 at most; what it has mapped or made is given back.
-        private func exhaust(_ e: Endpoint, _ fd: Int32, keepingPairs: Bool = false) {
+        @discardableResult
+        private func exhaust(_ e: Endpoint, _ fd: Int32, keepingPairs: Bool = false) -> Bool {
+            var hasMet = false
             for _ in 0..<300 {
                 switch Rendezvous.step(e, fd) {
                 case .goOn: continue
@@ -110,12 +149,14 @@ extension StacksTests {
                     process.lock.acquire()
                     pair.leaveSlot(region, slot)
                     process.lock.release()
+                    hasMet = true
                 case .failed: break
                 }
                 break
             }
             Rendezvous.withdraw(e)
             if !keepingPairs { forgetPairs() }
+            return hasMet
         }
 
         @Test("accepting end: wild greetings with wild descriptors", arguments: [61, 62, 63] as [UInt64])
@@ -146,6 +187,7 @@ extension StacksTests {
             var random = SeededRandom(seed: seed)
             let passed = Passed()
             var returns = 0
+            var slots = 0
             var channels: [FakeEnd] = []
             for round in 0..<300 {
                 let c = try Connection()
@@ -158,6 +200,7 @@ extension StacksTests {
                 #expect(c.acceptor.local.pointee.meeting.step == .proven)
                 var offer = hello()
                 offer.kind = UInt32(SL_MESSAGE_REGION)
+                offer.ticket = openTicket
                 // The first of a few rounds makes the pair, the others come back to it.
                 let known = Pair.find(side: 1, met(nonce: offer.nonce))
                 if known != nil { returns += 1 }
@@ -182,14 +225,14 @@ extension StacksTests {
                 let makesPair = known == nil
                 let closesFirst = !makesPair && random.next() % 2 == 0
                 if closesFirst { fake.close() }
-                exhaust(c.acceptor, c.server, keepingPairs: round % 12 != 11)
+                if exhaust(c.acceptor, c.server, keepingPairs: round % 12 != 11) { slots += 1 }
                 if makesPair { channels.append(fake) } else if !closesFirst { fake.close() }
                 if round % 12 == 11 {
                     for channel in channels { channel.close() }
                     channels = []
                 }
             }
-            #expect(returns > 100)
+            #expect(returns > 100 && slots > 15)
             #expect(passed.allAreClosed())
         }
 

@@ -179,10 +179,10 @@ func wildMessage(_ random: inout SeededRandom, like model: sl_message) -> sl_mes
         let value = random.next() % 4 != 0 ? hostileNumbers.randomElement(using: &random)! : random.next()
         withUnsafeMutableBytes(of: &m) {
             if random.next() % 4 == 0 {
-                $0.storeBytes(of: value, toByteOffset: 8 * Int.random(in: 0..<12, using: &random), as: UInt64.self)
+                $0.storeBytes(of: value, toByteOffset: 8 * Int.random(in: 0..<13, using: &random), as: UInt64.self)
             } else {
                 let word = UInt32(truncatingIfNeeded: value)
-                $0.storeBytes(of: word, toByteOffset: 4 * Int.random(in: 0..<24, using: &random), as: UInt32.self)
+                $0.storeBytes(of: word, toByteOffset: 4 * Int.random(in: 0..<26, using: &random), as: UInt32.self)
             }
         }
     }
@@ -242,6 +242,9 @@ func discard(_ pair: UnsafeMutablePointer<Pair>) {
     Pair.dispose(pair)
 }
 
+/// The ticket by which all slots of `regionFile` are offered.
+let openTicket: UInt64 = 9
+
 /// A memfd as a pair region should be, but for what is asked.
 func regionFile(bytes: Int, seals: Int = 1 | 2 | 4, flags: UInt32 = 1 | 2) -> Int32? {
     let fd = slc_memfd_create("region", flags)
@@ -249,6 +252,11 @@ func regionFile(bytes: Int, seals: Int = 1 | 2 | 4, flags: UInt32 = 1 | 2) -> In
     guard slc_ftruncate(Int32(fd), off_t(bytes)) == 0, seals == 0 || slc_fcntl(Int32(fd), 1033, seals) == 0 else {
         slc_close(Int32(fd))
         return nil
+    }
+    for slot in 0..<64 where bytes >= Pair.controlBytes {
+        var ticket = openTicket
+        let place = MemoryLayout<sl_region>.offset(of: \.slot)! + slot * MemoryLayout<sl_slot>.stride
+        pwrite(Int32(fd), &ticket, 8, off_t(place + MemoryLayout<sl_direction>.offset(of: \.offer)!))
     }
     return Int32(fd)
 }

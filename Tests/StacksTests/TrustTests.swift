@@ -40,12 +40,13 @@ extension StacksTests {
             return fake
         }
 
-        private func offer(nonce: UInt64, token: UInt64, slot: UInt32) -> sl_message {
+        private func offer(nonce: UInt64, token: UInt64, slot: UInt32, ticket: UInt64 = openTicket) -> sl_message {
             var m = hello()
             m.kind = UInt32(SL_MESSAGE_REGION)
             m.nonce = nonce
             m.token = (token, token)
             m.slot = slot
+            m.ticket = ticket
             m.region_bytes = UInt64(Pair.regionBytes(ring))
             return m
         }
@@ -109,8 +110,11 @@ extension StacksTests {
             #expect(
                 pair.adoptRegion(try #require(regionFile(bytes: Pair.regionBytes(ring))), offer(nonce: 77, token: 5, slot: 0))
                     == nil)
-            #expect(pair.claim(0, 3) && !pair.claim(0, 3) && !pair.claim(1, 3) && !pair.claim(0, 64) && !pair.claim(-1, 0))
+            for (region, slot) in [(1, 3), (0, 64), (-1, 0), (0, -1)] as [(Int32, Int32)] { #expect(!pair.isFree(region, slot)) }
+            #expect(pair.isFree(0, 3) && !pair.claim(0, 3, 8) && !pair.claim(0, 3, 0) && pair.isFree(0, 3), "another ticket")
+            #expect(pair.claim(0, 3, openTicket) && !pair.isFree(0, 3) && !pair.claim(0, 3, openTicket))
             process.lock.release()
+            sl_offer(pair.map(0), 3).pointee = openTicket
             for (nonce, token, slot, reason) in [
                 (77, 5, 3, Reason.proof), (77, 6, 4, .resources), (78, 5, 4, .resources),
             ] as [(UInt64, UInt64, UInt32, Reason)] {
@@ -125,9 +129,15 @@ extension StacksTests {
             process.lock.acquire()
             pair.leaveSlot(0, 3)
             process.lock.release()
+            sl_offer(pair.map(0), 3).pointee = 10
+            let gone = try Connection()
+            let leaver = try greeted(gone, nonce: 77)
+            leaver.send(offer(nonce: 77, token: 5, slot: 3))
+            #expect(failure(Rendezvous.step(gone.acceptor, gone.server)) == .plainPeer, "taken back since")
+            leaver.close()
             let c = try Connection()
             let fake = try greeted(c, nonce: 77)
-            fake.send(offer(nonce: 77, token: 5, slot: 3))
+            fake.send(offer(nonce: 77, token: 5, slot: 3, ticket: 10))
             guard case .met(let found, 0, 3, let rings) = Rendezvous.step(c.acceptor, c.server) else {
                 Issue.record("refused")
                 return

@@ -148,10 +148,8 @@ SLC_HIDDEN long slc_receive_message(int fd, void *p, size_t n, int *passed);
 /// Byte counts of an established TCP connection, with `after_fin` also of one whose peer has ended (the FIN is not counted);
 /// -ENOTCONN when it is in any other state.
 SLC_HIDDEN long slc_tcp_counts(int fd, int after_fin, uint64_t *acked, uint64_t *received);
-/// Inode of the established TCP socket with exactly these ends, as this network namespace's sock_diag tells; with a `cookie`
-/// (SO_COOKIE) of that very socket in any state, 0 when no descriptor refers to it any more.
-SLC_HIDDEN long slc_diag_inode(
-    int netlink, const struct slc_address *source, const struct slc_address *target, uint64_t cookie, uint32_t *inode);
+/// Inode of the established TCP socket with exactly these ends, as this network namespace's sock_diag tells.
+SLC_HIDDEN long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode);
 /// The inode of the one member of the epoll set `fd`, by /proc; -EPERM when it is no epoll set with exactly one member.
 SLC_HIDDEN long slc_epoll_member_inode(int fd, uint64_t *inode);
 /// The process's command name into 32 bytes at `target`.

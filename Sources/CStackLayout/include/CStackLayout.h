@@ -177,6 +177,10 @@ enum { SL_RX_CLOSED = 0, SL_RX_OPEN = 1, SL_RX_WANT = 2, SL_RX_GONE = 3, SL_RX_S
 /// How a sender ended: all that it took back is in the kernel, or the rest of it lies in the ring.
 enum { SL_ENDED = 1, SL_ENDED_WITH_REST = 2 };
 
+/// In place of an offer's ticket, by compare-exchange: the acceptor uses the slot and will leave it. (An offer that is taken
+/// back unclaimed leaves 0: the slot is free at once, and whoever reads the offer later finds another ticket.)
+enum { SL_OFFER_CLAIMED = 1 };
+
 /// One direction of a slot. Phases: 0 kernel, 1 ring, 2 kernel, ... A sender enters an odd phase only when the receiver
 /// has reached the even one before it; an even one at any time. So K and E each stand still until they are used.
 typedef struct sl_direction {
@@ -207,7 +211,8 @@ typedef struct sl_direction {
     uint64_t rung_at;        ///< time stamp counter of the sender's last ring: how long a spin would have lasted
     uint32_t sender_descriptor; ///< the sender's number of the socket, +1: for taking back in its place
     uint32_t reserved3;
-    uint64_t reserved4[5];
+    uint64_t offer;          ///< of the slot, in side 0's direction: ticket of an offer; the acceptor claims it by SL_OFFER_CLAIMED
+    uint64_t reserved4[4];
 } sl_direction;
 _Static_assert(offsetof(sl_direction, consumer) == 64, "sl_direction.consumer");
 _Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_waiters");
@@ -240,6 +245,7 @@ static inline sl_waiter *sl_region_waiter(sl_region *region, long side, long ind
 static inline sl_direction *sl_region_direction(sl_region *region, long slot, long sender) {
     return &region->slot[slot & (SL_SLOTS - 1)].direction[sender & 1];
 }
+static inline uint64_t *sl_offer(sl_region *r, long slot) { return &sl_region_direction(r, slot, 0)->offer; }
 static inline uint64_t *sl_data_waiters(sl_direction *d) { return &d->data_waiters; }
 static inline uint64_t *sl_numbers(sl_region *r, long side) { return &r->numbers[side & 1]; }
 static inline uint32_t *sl_flags(sl_half *h) { return &h->flags; }
@@ -250,7 +256,7 @@ static inline uint64_t *sl_space_waiters(sl_direction *d) { return &d->space_wai
 #define SL_MESSAGE_MAGIC 0x534c4d31u
 enum {
     SL_MESSAGE_HELLO = 1,   ///< who I am, and counts; an epoll set that holds my end comes with it
-    SL_MESSAGE_REGION = 2,  ///< connector: this region and slot, and counts; a memfd comes with it when the region is new
+    SL_MESSAGE_REGION = 2,  ///< connector: this region and slot by this ticket, and counts; a memfd comes with it until the region is in use
     SL_MESSAGE_READY = 3,   ///< acceptor: mapped; and counts
     SL_MESSAGE_REFUSE = 4,  ///< no lane, for `reason`
     SL_MESSAGE_BELL = 5,    ///< my waiter `index` is woken by the eventfd that comes with it
@@ -267,5 +273,6 @@ typedef struct sl_message {
     uint64_t sent, received, unacknowledged;
     uint32_t index, reason;
     uint32_t uid, counted;
+    uint64_t ticket;
 } sl_message;
-_Static_assert(sizeof(sl_message) == 96, "sl_message");
+_Static_assert(sizeof(sl_message) == 104, "sl_message");

@@ -31,6 +31,7 @@ import Stacks
     EpollSet.retireBells()
     unsafe process.lock.acquire()
     Waiter.retireBells()
+    LentEndpoints.retireDescriptor()
     var next = unsafe process.pairs
     while let pair = unsafe next {
         unsafe pair.retireDescriptors()

@@ -99,6 +99,12 @@ public enum StackMemory {
         return unsafe e
     }
 
+    /// The endpoint of that number, nil when there is none yet.
+    static func at(_ index: UInt32) -> Endpoint? {
+        guard index < capacity, let chunk = unsafe process.chunks?[Int(index / chunkEndpoints)] else { return nil }
+        return unsafe address(chunk, index)
+    }
+
     @inline(__always) static func address(_ chunk: UnsafeMutableRawPointer, _ index: UInt32) -> Endpoint {
         unsafe (chunk + endpointBytes * Int(index % chunkEndpoints)).assumingMemoryBound(to: sl_endpoint.self)
     }
@@ -147,8 +153,9 @@ public enum StackMemory {
     public var generation: UInt32 = 0
     /// The next one of those that only sharers hold.
     public var nextLent: Endpoint? = nil
-    /// CLOCK_MONOTONIC, ns, when it was first seen that no process counts itself a holder; 0: not yet.
-    public var unheldSince: UInt64 = 0
+    /// The kernel tells whether any process holds it, and did so in this reading last (LentEndpoints).
+    public var isObserved = false
+    public var seenIn: UInt32 = 0
     /// The program closed its last descriptor while a call sleeps on it: as the kernel keeps the file until that call
     /// returns, we keep it under this number, and end in order then.
     public var kept: Int32 = -1

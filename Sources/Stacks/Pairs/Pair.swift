@@ -8,6 +8,8 @@ import SharedMemory
     public var descriptor: Int32 = -1
     /// A bit per slot: the connecting side has handed it out, and both have not left it yet; the accepting side has mapped it.
     public var used: UInt64 = 0
+    /// Connecting side: the peer has it.
+    public var isTaken = false
     public var map: Region? = nil
 }
 

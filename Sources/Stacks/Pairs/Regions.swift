@@ -111,21 +111,41 @@ extension UnsafeMutablePointer where Pointee == Pair {
         unsafe zero(pointee.regions + Int(region), Int(slot), d)
     }
 
-    /// Accepting side: a slot that was offered is ours from now on. False: we use it already, or there is no such region.
-    func claim(_ region: Int32, _ slot: Int32) -> Bool {
-        guard unsafe map(region) != nil, slot >= 0, slot < 64 else { return false }
-        let record = unsafe pointee.regions + Int(region)
-        let bit: UInt64 = 1 << UInt64(slot)
-        guard unsafe record.pointee.used & bit == 0 else { return false }
-        unsafe record.pointee.used |= bit
-        return true
+    /// Connecting side: the slot is offered, under a ticket that no other offer has.
+    func offerSlot(_ region: Int32, _ slot: Int32) -> UInt64 {
+        let ticket = max(slc_tsc(), 2)
+        if let map = unsafe map(region) { unsafe slc_release_u64(sl_offer(map, Int(slot)), ticket) }
+        return ticket
     }
 
-    /// Accepting side: a slot that was offered and claimed is not used after all. The connecting side, which has left it or
-    /// will, hands it out again only behind this.
-    func abandon(_ region: Int32, _ slot: Int32) {
+    /// Connecting side: the offer is taken back. Free at once if the peer has not claimed it; else it leaves it, too.
+    func takeBackSlot(_ region: Int32, _ slot: Int32, _ ticket: UInt64) {
+        guard let map = unsafe map(region) else { return }
+        guard unsafe slc_cas_u64(sl_offer(map, Int(slot)), ticket, 0) else { return unsafe leaveSlot(region, slot) }
+        unsafe pointee.liveSlots -= 1
+        unsafe zero(pointee.regions + Int(region), Int(slot), sl_region_direction(map, Int(slot), 0)!)
+    }
+
+    /// Accepting side: is there no such offer any more?
+    func isTakenBack(_ region: Int32, _ slot: Int32, _ ticket: UInt64) -> Bool {
+        guard let map = unsafe map(region) else { return false }
+        return unsafe slc_acquire_u64(sl_offer(map, Int(slot))) != ticket
+    }
+
+    /// Accepting side: could a slot that was offered be ours? Not one that we use already.
+    func isFree(_ region: Int32, _ slot: Int32) -> Bool {
+        guard unsafe map(region) != nil, slot >= 0, slot < 64 else { return false }
+        return unsafe pointee.regions[Int(region)].used & 1 << UInt64(slot) == 0
+    }
+
+    /// Accepting side: such a slot is ours from now on. False: the offer was taken back.
+    func claim(_ region: Int32, _ slot: Int32, _ ticket: UInt64) -> Bool {
+        guard ticket > UInt64(SL_OFFER_CLAIMED), let map = unsafe map(region),
+            unsafe slc_cas_u64(sl_offer(map, Int(slot)), ticket, UInt64(SL_OFFER_CLAIMED))
+        else { return false }
+        unsafe pointee.regions[Int(region)].used |= 1 << UInt64(slot)
         unsafe pointee.liveSlots += 1
-        unsafe leaveSlot(region, slot)
+        return true
     }
 
     /// Accepting side: this process has not mapped the slot any more.

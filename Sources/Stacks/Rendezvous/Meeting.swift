@@ -27,6 +27,8 @@ public struct Meeting {
     public var attempts: UInt32 = 0
     /// Calls that have waited for the peer (SLUICE_LANE_AT=0).
     public var waits: UInt32 = 0
+    /// Of the slot that is offered.
+    public var ticket: UInt64 = 0
     public var peer = sl_message()
     /// Who is at the other end of `channel` (SO_PEERCRED). The process is 0 when it is not of our pid namespace.
     public var peerUid: UInt32 = 0

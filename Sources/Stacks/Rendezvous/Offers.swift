@@ -22,7 +22,6 @@ extension Rendezvous {
             unsafe pair?.pointee.token = token
         }
         guard let pair = unsafe pair else { return unsafe refuse(e, .resources) }
-        let before = unsafe pair.pointee.regionCount
         guard let (region, slot) = unsafe pair.takeSlot() else {
             let result = unsafe refuse(e, Pair.isOverQuota(pair.pointee.peerUid) ? .limit : .resources)
             if isNew { unsafe keepUnused(e, pair) }
@@ -37,9 +36,11 @@ extension Rendezvous {
         offer.region_bytes = unsafe UInt64(Pair.regionBytes(pair.pointee.ringBytes))
         offer.ring_bytes = unsafe pair.pointee.ringBytes
         offer.index = isNew ? 1 : 0
-        let pass = unsafe pair.pointee.regionCount > before ? pair.pointee.regions[Int(region)].descriptor : -1
+        offer.ticket = unsafe pair.offerSlot(region, slot)
+        let record = unsafe pair.pointee.regions[Int(region)]
+        let pass = record.isTaken ? -1 : record.descriptor
         guard unsafe send(m.pointee.meeting.channel, &offer, pass) else {
-            unsafe pair.leaveSlot(region, slot)
+            unsafe pair.takeBackSlot(region, slot, offer.ticket)
             if isNew { unsafe keepUnused(e, pair) }
             return .failed(.resources)
         }
@@ -47,6 +48,7 @@ extension Rendezvous {
         unsafe m.pointee.pair = unsafe pair
         unsafe m.pointee.region = region
         unsafe m.pointee.slot = slot
+        unsafe m.pointee.meeting.ticket = offer.ticket
         unsafe m.pointee.meeting.step = .offered
         return .goOn
     }
@@ -64,14 +66,7 @@ extension Rendezvous {
         let areCounts = unsafe got.counted == 0 || now?.agree(with: got, after: m.pointee.meeting.counts) ?? true
         guard fits && areCounts else {
             if passed >= 0 { _ = slc_close(passed) }
-            if fits {
-                if got.index != 1, let pair = unsafe Pair.find(side: 1, m.pointee.meeting, token: (got.token.0, got.token.1)),
-                    unsafe pair.claim(Int32(bitPattern: got.region), Int32(bitPattern: got.slot))
-                {
-                    unsafe pair.abandon(Int32(bitPattern: got.region), Int32(bitPattern: got.slot))
-                }
-                return unsafe refuse(e, .counts)
-            }
+            if fits { return unsafe refuse(e, .counts) }
             return .failed(got.kind == UInt32(SL_MESSAGE_REFUSE) ? refused(got) : .proof)
         }
         let isNew = got.index == 1
@@ -89,22 +84,29 @@ extension Rendezvous {
             return unsafe refuse(e, isNew ? .limit : .resources)
         }
         if isNew { unsafe m.pointee.meeting.channel = -1 }
-        if passed >= 0, let reason = unsafe pair.adoptRegion(passed, got) { return unsafe refuse(e, reason, pair, isNew) }
         let region = Int32(bitPattern: got.region)
         let slot = Int32(bitPattern: got.slot)
-        guard unsafe pair.claim(region, slot) else { return unsafe refuse(e, .proof, pair, isNew) }
-        guard let rings = unsafe pair.mapRings(region, slot) else {
-            unsafe pair.abandon(region, slot)
-            return unsafe refuse(e, .resources, pair, isNew)
+        if unsafe passed >= 0 && pair.map(region) != nil {
+            // It came with the offer of another slot, too.
+            _ = slc_close(passed)
+        } else if passed >= 0, let reason = unsafe pair.adoptRegion(passed, got) {
+            return unsafe refuse(e, reason, pair, isNew)
         }
-        var ready = message(SL_MESSAGE_READY)
-        tell(now, &ready)
-        guard unsafe send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready) else {
+        if unsafe !isNew && pair.isTakenBack(region, slot, got.ticket) { return .failed(.plainPeer) }
+        guard unsafe pair.isFree(region, slot) else { return unsafe refuse(e, .proof, pair, isNew) }
+        guard let rings = unsafe pair.mapRings(region, slot) else { return unsafe refuse(e, .resources, pair, isNew) }
+        var isMet = unsafe pair.claim(region, slot, got.ticket)
+        if isMet {
+            var ready = message(SL_MESSAGE_READY)
+            tell(now, &ready)
+            isMet = unsafe send(isNew ? pair.pointee.channel : m.pointee.meeting.channel, &ready)
+            if !isMet { unsafe pair.leaveSlot(region, slot) }
+        }
+        guard isMet else {
+            // The other end has given up meanwhile.
             unsafe Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes))
-            unsafe pair.abandon(region, slot)
             return .failed(.plainPeer)
         }
-        unsafe pair.pointee.liveSlots += 1
         return unsafe .met(pair, region: region, slot: slot, rings: rings)
     }
 
@@ -153,6 +155,7 @@ extension Rendezvous {
         }
         unsafe process.lock.acquire()
         let mapped = unsafe pair.mapRings(m.pointee.region, m.pointee.slot)
+        unsafe pair.pointee.regions[Int(m.pointee.region)].isTaken = true
         if unsafe mapped != nil && pair.pointee.channel == m.pointee.meeting.channel {
             unsafe m.pointee.meeting.channel = -1
             unsafe pair.pointee.awaitsReady = false
@@ -177,7 +180,7 @@ extension Rendezvous {
         {
             // The peer never took the first offer.
             if unsafe pair.pointee.channel == m.pointee.meeting.channel { unsafe keepUnused(e, pair) }
-            unsafe pair.leaveSlot(m.pointee.region, m.pointee.slot)
+            unsafe pair.takeBackSlot(m.pointee.region, m.pointee.slot, m.pointee.meeting.ticket)
             unsafe m.pointee.pair = nil
         }
         unsafe m.pointee.meeting.end()

@@ -34,21 +34,9 @@ enum Proof {
         var inode: UInt32 = 0
         var far = unsafe slc_address(e.pointee.remote)
         var near = unsafe slc_address(e.pointee.local)
-        let r = unsafe slc_diag_inode(diag.fd, &far, &near, 0, &inode)
+        let r = unsafe slc_diag_inode(diag.fd, &far, &near, &inode)
         if r == -Int(ENOENT) { return 0 }
         return r == 0 ? UInt64(inode) : nil
-    }
-
-    /// No descriptor of any process refers to the socket of `e` any more. False also where that cannot be asked.
-    static func hasNoHolder(_ e: Endpoint) -> Bool {
-        guard unsafe e.pointee.cookie != 0, let diag = Diagnosis() else { return false }
-        defer { diag.end() }
-        guard unsafe diag.namespace == e.pointee.netns_cookie else { return false }
-        var inode: UInt32 = 0
-        var far = unsafe slc_address(e.pointee.remote)
-        var near = unsafe slc_address(e.pointee.local)
-        let r = unsafe slc_diag_inode(diag.fd, &near, &far, e.pointee.cookie, &inode)
-        return r == 0 && inode == 0 || r == -Int(ENOENT) || r == -Int(ESTALE)
     }
 }
 
