@@ -275,29 +275,3 @@ extension Lane {
         }
     }
 }
-
-enum OwnMove {
-    /// The program wants this number by dup2: what we had there moves to another one. True when done.
-    static func away(_ fd: Int32) -> Bool {
-        unsafe process.setsLock.acquire()
-        defer { unsafe process.setsLock.release() }
-        unsafe process.lock.acquire()
-        defer { unsafe process.lock.release() }
-        let fresh = OwnDescriptor.duplicate(fd)
-        guard fresh >= 0 else { return false }
-        if unsafe process.stackDescriptor == fd { unsafe process.stackDescriptor = fresh }
-        var p = unsafe process.pairs
-        while let pair = unsafe p {
-            unsafe pair.renumber(fd, fresh)
-            unsafe p = unsafe pair.pointee.next
-        }
-        if let w = unsafe UnsafeMutablePointer<Waiter>(bitPattern: UInt(slc_self()!.pointee.waiter)), unsafe w.pointee.bell == fd
-        {
-            unsafe w.pointee.bell = fresh
-        }
-        LentEndpoints.renumber(fd, fresh)
-        EpollSet.renumber(fd, fresh)
-        DescriptorTable.set(fd, 0)
-        return true
-    }
-}

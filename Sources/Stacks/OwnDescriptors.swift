@@ -142,14 +142,20 @@ extension OwnDescriptor {
         DescriptorTable.set(fd, DescriptorTable.word(kind: 3, address: retired, generation: 0))
     }
 
-    /// Closes what was retired once nobody is in the middle of using it; waits at most a second for that.
-    public static func closeRetired() {
+    /// Waits until nobody is in the middle of using one, at most a second: false.
+    public static func awaitUsers() -> Bool {
         let end = slc_now_ns() &+ 1_000_000_000
         while unsafe withUnsafeMutablePointer(to: &users, { unsafe slc_add_u32($0, 0) }) != 0 {
-            if slc_now_ns() > end { return }
+            if slc_now_ns() > end { return false }
             var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
             _ = unsafe slc_ppoll(nil, 0, &pause, nil)
         }
+        return true
+    }
+
+    /// Closes what was retired once nobody is in the middle of using it.
+    public static func closeRetired() {
+        guard awaitUsers() else { return }
         DescriptorTable.each { fd, entry in
             if entry == DescriptorTable.word(kind: 3, address: retired, generation: 0) { close(fd) }
             return true

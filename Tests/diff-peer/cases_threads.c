@@ -202,6 +202,62 @@ DP_CASE(threads, number_reused_under_a_reader) {
     dp_close(second);
 }
 
+static void recv_twice_body(void *unused) {
+    (void)unused;
+    dp_about_to_block();
+    dp_recv(shared_fd, 13, MSG_WAITALL);
+    dp_about_to_block();
+    dp_recv(shared_fd, 100, 0);
+}
+
+DP_CASE(threads, high_numbers_are_the_programs) {
+    // Libraries like high numbers for themselves: to the program they are free, at any moment.
+    shared_fd = dp_pair(0);
+    int polled = dp_pair(0), set = DP_MUST(epoll_create1(EPOLL_CLOEXEC));
+    if (dp_server) {
+        dp_worker w;
+        int silent[2];
+        DP_MUST(pipe(silent));
+        dp_watch(set, EPOLL_CTL_ADD, polled, EPOLLIN, 'p');
+        dp_start(&w, "reader", recv_twice_body, NULL);
+        dp_until_blocked(&w);
+        dp_epoll(set, 4, 20);
+        int made = 0;
+        for (int fd = 3000; fd < 3200; fd++) made += dup2(silent[0], fd) == fd;
+        dp_log("they are had, or not one is: %d", made == 200 || made == 0);
+        dp_tell("taken");
+        dp_epoll(set, 4, -1);
+        dp_recv(polled, 100, 0);
+        dp_until_blocked(&w);
+        dp_tell("asleep again");
+        dp_join(&w);
+        dp_say(polled, "back");
+        int closed = 0;
+        for (int fd = 3000; fd < 3200; fd++) closed += close(fd) == 0;
+        dp_log("and closed: %d", closed == made);
+        dp_tell("closed");
+        dp_epoll(set, 4, -1);
+        dp_recv(polled, 100, 0);
+    } else {
+        dp_hear("taken");
+        dp_say(polled, "to the set");
+        dp_say(shared_fd, "to the reader");
+        dp_hear("asleep again");
+        dp_say(shared_fd, "to it again");
+        dp_recv(polled, 100, 0);
+        dp_hear("closed");
+        dp_say(polled, "once more");
+    }
+    int late = dp_pair(0);
+    if (dp_server) dp_say(late, "a new one");
+    else dp_recv(late, 100, 0);
+    dp_sync("end");
+    dp_close(late);
+    DP(close(set));
+    dp_close(polled);
+    dp_close(shared_fd);
+}
+
 static void shut_under_reader(int how) {
     shared_fd = dp_pair(0);
     if (dp_server) {

@@ -116,9 +116,22 @@ extension EpollSet {
         return isQuiet
     }
 
-    /// Under `setsLock`.
+    /// A descriptor of ours is moving: where it is a member of a set in the kernel, as bell or channel, it becomes one under
+    /// its new number.
     static func renumber(_ old: Int32, _ new: Int32) {
-        unsafe each { if let w = unsafe $0.pointee.waiter, unsafe w.pointee.bell == old { unsafe w.pointee.bell = new } }
+        unsafe eachLocked { set in
+            if unsafe set.pointee.kept == old { unsafe set.pointee.kept = new }
+            // What a guest has there is the other process's.
+            guard unsafe !set.pointee.isGuest else { return }
+            if unsafe set.pointee.waiter?.pointee.bell == old { unsafe set.moveMember(old, new, Readiness.IN, Tags.bell) }
+            var next = unsafe set.pointee.watches
+            while let w = unsafe next {
+                unsafe next = unsafe w.pointee.next
+                if unsafe w.pointee.pair.pointee.channel == old {
+                    unsafe set.moveMember(old, new, Readiness.IN | 1 << 31, Tags.channel)
+                }
+            }
+        }
     }
 
     /// Before bells and channels are closed: a duplicate that a peer holds would keep them in the kernel's sets.
@@ -140,6 +153,16 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe next = unsafe m.pointee.nextOfEndpoint
         }
         return nil
+    }
+
+    fileprivate func moveMember(_ old: Int32, _ new: Int32, _ events: UInt32, _ tag: UInt64) {
+        var event = unsafe epoll_event()
+        unsafe event.events = events
+        unsafe event.data.u64 = tag
+        let number = unsafe pointee.kept >= 0 ? pointee.kept : pointee.fd
+        if unsafe slc_epoll_ctl(number, EPOLL_CTL_DEL, old, &event) == 0 {
+            _ = unsafe slc_epoll_ctl(number, EPOLL_CTL_ADD, new, &event)
+        }
     }
 
     /// Takes bell and channels out of the kernel's set. A bell that outer sets look at stays, unless `all` go.

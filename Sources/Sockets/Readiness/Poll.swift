@@ -237,6 +237,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             }
             i &+= 1
         }
+        unsafe Waiter.beginPoll(waiter)
         unsafe real[count] = unsafe pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
         let all = withChannels()
         var r: Int
@@ -249,6 +250,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
             r = unsafe sluice_real_ppoll(real, all, &t, mask)
         }
+        unsafe Waiter.endPoll(waiter)
         if r > 0 { readChannels(all) }
         if r < 0 { return r == -Int(EINTR) && !interrupts.any() ? 0 : r }
         return merge()

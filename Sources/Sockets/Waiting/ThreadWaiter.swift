@@ -14,6 +14,8 @@ import Stacks
     var number: UInt64 = 0
     /// Nonce of the process that made it: a fork child makes its own.
     var owner: UInt64 = 0
+    /// Odd while its thread polls by numbers of ours; another number at each poll.
+    var polls: UInt32 = 0
     var nextFree: UnsafeMutablePointer<Waiter>? = nil
     var nextOfAll: UnsafeMutablePointer<Waiter>? = nil
 }
@@ -121,6 +123,46 @@ extension Waiter {
     /// Was the waiter at this address made by this process, and not before a fork?
     static func isOurs(_ address: UInt) -> Bool {
         unsafe UnsafeMutablePointer<Waiter>(bitPattern: address)?.pointee.owner == process.nonce
+    }
+
+    /// From now on the thread looks up numbers of ours and polls by them.
+    static func beginPoll(_ w: UnsafeMutablePointer<Waiter>?) {
+        guard let w = unsafe w else { return }
+        _ = unsafe slc_exchange_u32(&w.pointee.polls, (w.pointee.polls &+ 2) | 1)
+    }
+
+    static func endPoll(_ w: UnsafeMutablePointer<Waiter>?) {
+        guard let w = unsafe w else { return }
+        unsafe slc_release_u32(&w.pointee.polls, w.pointee.polls & ~1)
+    }
+
+    /// A bell has moved. Under the process lock.
+    static func renumber(_ old: Int32, _ new: Int32) {
+        var next = unsafe allWaiters
+        while let w = unsafe next {
+            unsafe next = unsafe w.pointee.nextOfAll
+            if unsafe w.pointee.bell == old { unsafe w.pointee.bell = new }
+        }
+    }
+
+    /// Numbers of ours have moved: the kernel looks them up at each turn of a poll, so whoever polls by them begins anew. Waits
+    /// for that, a tenth of a second at most (a thread that has left its poll by siglongjmp never ends it). Under the process
+    /// lock.
+    static func pollAnew() {
+        slc_fence()
+        let me = unsafe known()
+        let end = slc_now_ns() &+ 100_000_000
+        var next = unsafe allWaiters
+        while let w = unsafe next {
+            unsafe next = unsafe w.pointee.nextOfAll
+            let poll = unsafe slc_acquire_u32(&w.pointee.polls)
+            guard unsafe w != me && poll & 1 != 0 else { continue }
+            _ = unsafe OwnDescriptor.ring(&w.pointee.bell)
+            while unsafe slc_acquire_u32(&w.pointee.polls) == poll && slc_now_ns() < end {
+                var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
+                _ = unsafe slc_ppoll(nil, 0, &pause, nil)
+            }
+        }
     }
 
     /// All bells but those that outer sets look at are to be closed. Under the process lock.

@@ -138,6 +138,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         var fds = (pollfd(), pollfd(), pollfd())
         let ringTarget = unsafe target == .space && e.tx.pointee.phase & 1 == 1
         let isEOF = unsafe e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) != 0
+        unsafe Waiter.beginPoll(w)
         fds.0.fd = fd
         fds.0.events = target == .data ? Int16(POLLIN) : ringTarget ? (isEOF ? 0 : Int16(POLLRDHUP_FLAG)) : Int16(POLLOUT)
         fds.1.fd = unsafe w?.pointee.bell ?? -1
@@ -166,7 +167,10 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
             }
         } else {
             let now = slc_now_ns()
-            if deadline != 0 && now >= deadline { return .timedOut }
+            if deadline != 0 && now >= deadline {
+                unsafe Waiter.endPoll(w)
+                return .timedOut
+            }
             var left = deadline == 0 ? slice : deadline &- now
             let whole = slice == 0 || left <= slice
             if !whole { left = slice }
@@ -174,8 +178,12 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
             r = unsafe withUnsafeMutablePointer(to: &fds) {
                 unsafe sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, &t, nil)
             }
-            if r == 0 { return deadline != 0 && whole && slice != left ? .timedOut : .ready }
+            if r == 0 {
+                unsafe Waiter.endPoll(w)
+                return deadline != 0 && whole && slice != left ? .timedOut : .ready
+            }
         }
+        unsafe Waiter.endPoll(w)
         if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
         if interrupts.any() { return .restarted }
         if r > 0 {

@@ -99,6 +99,16 @@ public enum StackMemory {
         return unsafe e
     }
 
+    /// All endpoints of the stack, also those whose places are free. Under the process lock.
+    public static func each(_ body: (Endpoint) -> Void) {
+        guard let stack = unsafe process.stack else { return }
+        var index: UInt32 = 0
+        while unsafe index < min(stack.pointee.endpoints_used, capacity) {
+            if let e = unsafe at(index), unsafe e.pointee.local_address != 0 { unsafe body(e) }
+            index += 1
+        }
+    }
+
     /// The endpoint of that number, nil when there is none yet.
     static func at(_ index: UInt32) -> Endpoint? {
         guard index < capacity, let chunk = unsafe process.chunks?[Int(index / chunkEndpoints)] else { return nil }

@@ -121,21 +121,6 @@ extension UnsafeMutablePointer where Pointee == Pair {
         unsafe !pointee.peerIsGone && (pointee.side == 1 || pointee.peerPid != 0) && pointee.ownUid == slc_geteuid()
     }
 
-    /// A descriptor of ours has moved.
-    public func renumber(_ old: Int32, _ new: Int32) {
-        if unsafe pointee.channel == old { unsafe pointee.channel = new }
-        var i = 0
-        while i < 64 {
-            if unsafe pointee.bells[i] == old { unsafe pointee.bells[i] = new }
-            i += 1
-        }
-        i = 0
-        while unsafe i < Int(pointee.regionCount) {
-            if unsafe pointee.regions[i].descriptor == old { unsafe pointee.regions[i].descriptor = new }
-            i += 1
-        }
-    }
-
     public func map(_ region: Int32) -> Region? {
         unsafe region >= 0 && region < pointee.regionCount ? pointee.regions[Int(region)].map : nil
     }

@@ -43,6 +43,32 @@ extension Pair {
         unsafe postponed = unsafe pair
     }
 
+    /// A descriptor of ours has moved. Under the process lock.
+    public static func renumber(_ old: Int32, _ new: Int32) {
+        var p = unsafe process.pairs
+        var isListed = true
+        while true {
+            guard let pair = unsafe p else {
+                guard isListed else { return }
+                isListed = false
+                unsafe p = unsafe postponed
+                continue
+            }
+            if unsafe pair.pointee.channel == old { unsafe pair.pointee.channel = new }
+            var i = 0
+            while i < 64 {
+                if unsafe pair.pointee.bells[i] == old { unsafe pair.pointee.bells[i] = new }
+                i += 1
+            }
+            i = 0
+            while unsafe i < Int(pair.pointee.regionCount) {
+                if unsafe pair.pointee.regions[i].descriptor == old { unsafe pair.pointee.regions[i].descriptor = new }
+                i += 1
+            }
+            unsafe p = unsafe pair.pointee.next
+        }
+    }
+
     /// Closes, unmaps and gives back all that it holds.
     public static func dispose(_ pair: UnsafeMutablePointer<Pair>) {
         unsafe OwnDescriptor.close(pair.pointee.channel)

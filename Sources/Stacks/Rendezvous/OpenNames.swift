@@ -72,6 +72,18 @@ public enum OpenNames {
         OwnDescriptor.close(open)
     }
 
+    /// The meeting's name has another number from now on. The meeting is busy with the caller.
+    public static func renumber(_ listener: inout Int32, _ new: Int32) {
+        unsafe lock.acquire()
+        defer { unsafe lock.release() }
+        var i = 0
+        while i < most, let names = unsafe names {
+            if unsafe names[i].listener == listener { unsafe names[i].listener = new }
+            i += 1
+        }
+        listener = new
+    }
+
     private static func take(_ listener: UnsafeMutablePointer<Int32>) -> Int32 {
         unsafe Int32(bitPattern: slc_exchange_u32(UnsafeMutableRawPointer(listener).assumingMemoryBound(to: UInt32.self), ~0))
     }
