@@ -116,6 +116,7 @@ void sli_pass_message(const struct msghdr *message);
 int sli_duplicated(int from, uint64_t from_entry, int to);
 /// Tells the core that this process is a fork child.
 void sli_after_fork_in_child(void);
+void sli_fork_failed(void);
 struct iocb;
 /// Hands back what kernel aio is about to use.
 void sli_hand_back_submitted(long count, struct iocb *const *blocks);

@@ -66,6 +66,21 @@ __attribute__((noreturn)) void sli__exit(int status) {
     for (;;) slc_syscall3(SYS_exit_group, status, 0, 0);
 }
 
+// libc's fork handlers do the work, whoever calls it; they are not told when there is no child.
+SLI_EXPORT(fork);
+SLI_EXPORT_AS(__fork, sli_fork);
+pid_t sli_fork(void) {
+    pid_t pid = SLI_REAL(fork)();
+    if (SLI_UNLIKELY(pid < 0)) sli_fork_failed();
+    return pid;
+}
+
+void sli_fork_failed(void) {
+    int error = errno;
+    SLI_TELL(sluice_fork_failed());
+    errno = error;
+}
+
 // glibc's _Fork runs no fork handlers.
 SLI_EXPORT(_Fork);
 pid_t sli__Fork(void) {
@@ -75,6 +90,7 @@ pid_t sli__Fork(void) {
         sli_after_fork_in_child();
     else
         after_fork_in_parent();
+    if (pid < 0) sli_fork_failed();
     return pid;
 }
 

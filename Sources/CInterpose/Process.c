@@ -156,5 +156,6 @@ int sli_clone(int (*function)(void *), void *stack, int flags, void *argument, v
     SLI_TELL(sluice_fork_prepare());
     int pid = SLI_REAL(clone)(run_cloned, stack, flags, &c, parent_id, tls, child_id);
     SLI_TELL(sluice_fork_parent());
+    if (pid < 0) sli_fork_failed();
     return pid;
 }

@@ -140,6 +140,7 @@ struct sli_select_mask {
     X(int, setresgid, (gid_t a, gid_t b, gid_t c), (a, b, c), -1)                                                      \
     X(int, setgroups, (size_t n, const gid_t *l), (n, l), -1)                                                          \
     X(int, initgroups, (const char *u, gid_t g), (u, g), -1)                                                           \
+    X(pid_t, fork, (void), (), -1)                                                                                     \
     X(pid_t, _Fork, (void), (), -1)                                                                                    \
     X(int, sigaction, (int s, const struct sigaction *n, struct sigaction *o), (s, n, o), -1)                          \
     X(int, fclose, (FILE * f), (f), EOF)                                                                               \

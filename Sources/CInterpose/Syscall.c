@@ -104,6 +104,7 @@ static long with_care(long nr, long a, long b, long c, long d, long e, long f) {
             SLI_TELL(sluice_fork_parent());
         else
             sli_after_fork_in_child();
+        if (result < 0) sli_fork_failed();
         return result;
     case SYS_execve:
     case SYS_execveat: SLI_TELL(sluice_exec_failed()); return result;

@@ -26,6 +26,8 @@ import SharedMemory
     public var setsLock = PrivateLock()
     /// Lanes that are open now; 0 lets many paths stay short.
     public var lanes: UInt32 = 0
+    /// Forks that were prepared.
+    public var forks: UInt32 = 0
     /// Turned off for good: a seccomp filter or io_uring hides calls from us.
     public var sealed = false
     public var startTicks: UInt64 = 0

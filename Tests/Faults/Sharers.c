@@ -4,6 +4,7 @@
 #include "Faults.h"
 #include "CStackLayout.h"
 #include <dirent.h>
+#include <sched.h>
 #include <sys/syscall.h>
 
 enum { CONNECTIONS = 200, ROUNDS = 20, MESSAGE = 32, SOCKETS = 150 };
@@ -27,30 +28,39 @@ static void problem(const char *format, ...) {
     _exit(1);
 }
 
-/// The descriptor of this process that refers to a memfd of that name, and how many there are.
-static int memory_named(const char *name, int *count) {
-    int found = -1;
+/// Descriptors of this process that refer to a memfd of that name; `each` may end the search.
+static int memories_named(const char *name, bool (*each)(int fd)) {
+    int count = 0;
     char wanted[60], target[100];
     snprintf(wanted, sizeof wanted, "/memfd:%s (deleted)", name);
     DIR *all = opendir("/proc/self/fd");
-    *count = 0;
     for (struct dirent *d; all && (d = readdir(all));) {
         ssize_t n = readlinkat(dirfd(all), d->d_name, target, sizeof target - 1);
         if (n < 0) continue;
         target[n] = 0;
-        if (!strcmp(target, wanted)) found = atoi(d->d_name), ++*count;
+        if (strcmp(target, wanted)) continue;
+        count++;
+        if (each && each(atoi(d->d_name))) break;
     }
     if (all) closedir(all);
-    return found;
+    return count;
+}
+
+/// The head of this process's stack and its first endpoint. (A fork child has its parent's memory open, too.)
+static struct sl_stack_header head;
+static struct sl_endpoint first_endpoint;
+static bool is_own_stack(int fd) {
+    struct sl_stack_header h;
+    if (pread(fd, &h, sizeof h, 0) != sizeof h || h.magic != SL_STACK_MAGIC || h.pid != (uint32_t)getpid()) return false;
+    head = h;
+    return pread(fd, &first_endpoint, sizeof first_endpoint, h.first_endpoint) == sizeof first_endpoint;
 }
 
 /// Places of endpoints that this process has ever used; 0 without the library.
 static uint32_t places(void) {
-    int count;
-    struct sl_stack_header h;
-    int fd = memory_named("sluice", &count);
-    if (fd < 0 || pread(fd, &h, sizeof h, 0) != sizeof h || h.magic != SL_STACK_MAGIC) return 0;
-    return h.endpoints_used;
+    memset(&head, 0, sizeof head);
+    memories_named("sluice", is_own_stack);
+    return head.endpoints_used;
 }
 
 /// Mapped rings of this process: the mappings of regions but for their control words.
@@ -107,9 +117,7 @@ static void connecting(enum manner manner, bool shares_lane) {
         if (r > 0 || (r < 0 && manner != KILLED)) problem("the end: %zd %s", r, strerror(errno));
         close(fd);
     }
-    int regions;
-    memory_named("sluice-pair", &regions);
-    s->ring_regions = regions;
+    s->ring_regions = memories_named("sluice-pair", NULL);
     exit(0);
 }
 
@@ -163,11 +171,34 @@ static void play(enum manner manner, bool shares_lane) {
     else ok("%s: %u more places, %d rings mapped, %ld regions", name, more, rings, s->ring_regions);
 }
 
+/// A fork that fails leaves no sharer behind: in a process namespace whose first process has ended.
+static void failed_forks(void) {
+    memset(s, 0, sizeof *s);
+    pid_t child = fork();
+    if (child == 0) {
+        if (unshare(CLONE_NEWPID)) problem("unshare: %s", strerror(errno));
+        pid_t first = fork();
+        if (first == 0) raw_call(SYS_exit_group, 0, 0, 0, 0, 0);
+        waitpid(first, NULL, 0);
+        if (socket(AF_INET, SOCK_STREAM, 0) < 0) problem("socket");
+        if (fork() >= 0 || _Fork() >= 0 || syscall(SYS_fork) >= 0) problem("a fork did not fail");
+        uint32_t used = places();
+        if (is_preloaded() && used != 1) problem("%u places", used);
+        if (used && (first_endpoint.descriptors != 1 || first_endpoint.flags & SL_EP_SHARED))
+            problem("%u descriptors, flags %#x", first_endpoint.descriptors, first_endpoint.flags);
+        _exit(0);
+    }
+    int status = wait_for(child, LIMIT_MS);
+    if (status) not_ok("forks that fail: %s (%#x)", s->problem, status);
+    else ok("forks that fail are not counted");
+}
+
 int main(void) {
     s = shared_memory(sizeof *s);
     signal(SIGPIPE, SIG_IGN);
     fresh_places();
     for (int shares_lane = 0; shares_lane < 2; shares_lane++)
         for (enum manner manner = 0; manner < MANNERS; manner++) play(manner, shares_lane);
+    failed_forks();
     return finish();
 }

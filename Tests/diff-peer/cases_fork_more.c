@@ -1,6 +1,7 @@
 // fork in servers and in programs with threads, vfork, and children that close everything.
 #include "harness.h"
 #include <spawn.h>
+#include <sys/syscall.h>
 
 DP_CASE(fork, prefork_children_accept) {
     enum { CHILDREN = 2, CLIENTS = 6 };
@@ -259,4 +260,29 @@ DP_CASE(fork, parent_ends_first, .solo = true) {
     dp_recv(fds[0], 100, 0);
     dp_close(fds[0]);
     dp_gate_wait(&finished);
+}
+
+DP_CASE(fork, fork_fails, .solo = true) {
+    // A process namespace whose first process has ended makes no others.
+    int fds[2], set = DP_MUST(epoll_create1(0));
+    dp_pair_solo(fds, 0);
+    dp_watch(set, EPOLL_CTL_ADD, fds[0], EPOLLIN, 's');
+    if (unshare(CLONE_NEWPID)) {
+        dp_log("not permitted");
+        return;
+    }
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    dp_reap(child, "first");
+    DP(fork());
+    DP(_Fork());
+    DP(syscall(SYS_fork));
+    dp_proof(fds[0]);
+    dp_say(fds[1], "unread");
+    dp_epoll(set, 4, -1);
+    DP(close(fds[0]));  // the last one: a reset
+    dp_poll(fds[1], POLLIN, -1);
+    dp_recv(fds[1], 100, 0);
+    dp_close(fds[1]);
+    DP(close(set));
 }

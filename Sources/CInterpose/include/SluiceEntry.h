@@ -63,6 +63,8 @@ long sluice_epoll_wait(int set, uint64_t set_entry, struct epoll_event *events, 
 // MARK: process life
 void sluice_fork_prepare(void);
 void sluice_fork_parent(void);
+/// Behind `sluice_fork_parent` of this thread: there is no child.
+void sluice_fork_failed(void);
 void sluice_fork_child(void);
 void sluice_before_exec(void);
 /// Before libc starts a program in a child that it clones by itself.

@@ -233,6 +233,8 @@ struct slc_thread {
     uint32_t inside;
     /// Handlers have run on a stack that the kernel forgets meanwhile (SS_AUTODISARM).
     uint32_t hidden_stack;
+    /// Number of the last fork that the thread has prepared, in this process.
+    uint32_t fork;
 };
 extern __thread struct slc_thread slc_thread_block __attribute__((tls_model("initial-exec"), visibility("hidden")));
 SLC_INLINE struct slc_thread *slc_self(void) { return &slc_thread_block; }

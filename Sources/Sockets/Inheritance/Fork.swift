@@ -9,6 +9,8 @@ import Stacks
 
 @c(sluice_fork_prepare) public func forkPrepare() {
     guard unsafe process.started else { return }
+    let fork = unsafe slc_add_u32(&process.forks, 1) &+ 1
+    unsafe slc_self()!.pointee.fork = fork
     EpollSet.prepareFork()
     unsafe process.lock.acquire()
     OwnDescriptor.lockForFork()
@@ -16,11 +18,44 @@ import Stacks
     DescriptorTable.each { _, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let e = unsafe endpoint(entry)
+        unsafe e.local.pointee.prepare(fork, isShared: e.pointee.flags & UInt32(SL_EP_SHARED) != 0)
         _ = unsafe slc_add_u32(&e.pointee.descriptors, 1)
         _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_SHARED))
-        if let d = unsafe e.txDirection, let r = unsafe e.rxDirection {
-            unsafe slc_set_u32(&d.pointee.sender_shared, 1)
-            _ = unsafe r
+        if let d = unsafe e.txDirection { unsafe slc_set_u32(&d.pointee.sender_shared, 1) }
+        return true
+    }
+}
+
+extension Local {
+    /// One descriptor more is counted for the child of fork number `fork`.
+    fileprivate mutating func prepare(_ fork: UInt32, isShared: Bool) {
+        if lastFork != fork {
+            lastFork = fork
+            countedByFork = 0
+            wasShared = isShared
+        }
+        countedByFork += 1
+    }
+}
+
+/// There is no child: what was counted for it is taken back. Not where another thread has forked since: what is counted too
+/// high is found by the kernel's word later (LentEndpoints).
+@c(sluice_fork_failed) public func forkFailed() {
+    guard unsafe process.started, unsafe process.isOwner else { return }
+    let fork = unsafe slc_self()!.pointee.fork
+    EpollSet.forkFailed(fork)
+    unsafe process.lock.acquire()
+    defer { unsafe process.lock.release() }
+    DescriptorTable.each { _, entry in
+        guard DescriptorTable.kind(entry) == 1 else { return true }
+        let e = unsafe endpoint(entry)
+        let local = unsafe e.local
+        guard unsafe local.pointee.lastFork == fork && local.pointee.countedByFork > 0 else { return true }
+        _ = unsafe slc_sub_u32(&e.pointee.descriptors, UInt32(local.pointee.countedByFork))
+        unsafe local.pointee.countedByFork = 0
+        if unsafe !local.pointee.wasShared {
+            _ = unsafe slc_and_u32(&e.pointee.flags, ~UInt32(SL_EP_SHARED))
+            if let d = unsafe e.txDirection { unsafe slc_set_u32(&d.pointee.sender_shared, 0) }
         }
         return true
     }

@@ -186,6 +186,16 @@ extension EpollSet {
             if isOwner { unsafe $0.share() }
         }
     }
+
+    /// There is no child.
+    static func forkFailed(_ fork: UInt32) {
+        unsafe eachLocked { set in
+            guard unsafe set.pointee.lastFork == fork, let s = unsafe set.pointee.share else { return }
+            _ = unsafe slc_sub_u32(sl_holders(s), 1)
+            unsafe set.pointee.lastFork = 0
+        }
+    }
+
     static func endFork() {
         unsafe each { unsafe $0.pointee.lock.release() }
         unsafe process.setsLock.release()

@@ -105,6 +105,8 @@ import Stacks
     var givesLanes = false
     /// The set was closed while calls slept in it: its number for them.
     var kept: Int32 = -1
+    /// Number of the last fork whose child was counted among the holders.
+    var lastFork: UInt32 = 0
     var waiter: UnsafeMutablePointer<Waiter>? = nil
     var watches: UnsafeMutablePointer<Watch>? = nil
     var firstReady: UnsafeMutablePointer<Member>? = nil

@@ -89,6 +89,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe slc_set_u32(sl_yielded(s), 0)
         }
         _ = unsafe slc_add_u32(sl_holders(s), 1)
+        unsafe pointee.lastFork = unsafe slc_self()!.pointee.fork
         Tags.prepare()
     }
 

@@ -151,6 +151,10 @@ public enum StackMemory {
     public var descriptors: Int32 = 0
     /// Those of them that the shared count has lost already, since the process is ending. Under the process lock.
     public var countedOut: Int32 = 0
+    /// Number of the last fork, the descriptors that were counted for its child, and whether the endpoint was shared before.
+    public var lastFork: UInt32 = 0
+    public var countedByFork: Int32 = 0
+    public var wasShared = false
     /// Calls that sleep with the lane's memory in use; the mapping goes with the last of them.
     public var users: UInt32 = 0
     public var unmapWhenIdle = false
