@@ -187,8 +187,10 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         }
     }
 
-    /// What stands in the kernel's set under the program's own data is reported by the kernel alone.
+    /// What stands in the kernel's set under the program's own data is reported by the kernel alone. (A member whose number
+    /// was closed, while a duplicate keeps the socket, cannot be reached: that number may be another member's.)
     private func putBack(_ m: UnsafeMutablePointer<Member>) {
+        guard unsafe m.isAtItsNumber else { return }
         var event = unsafe epoll_event()
         unsafe event.events = unsafe m.pointee.events
         unsafe event.data.u64 = unsafe m.pointee.data
