@@ -7,7 +7,7 @@ enum Choice {
     static let packageRoot = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    static var library: String {
+    static var preload: String {
         environment["SLUICE_LIB"] ?? packageRoot.appendingPathComponent(".build/lib/libsluice.so").path
     }
 

@@ -34,8 +34,8 @@ import Testing
 
     private func requireLibrary() throws {
         try #require(
-            FileManager.default.isReadableFile(atPath: Choice.library),
-            "no library at \(Choice.library): build it or set SLUICE_LIB")
+            FileManager.default.isReadableFile(atPath: Choice.preload),
+            "no library at \(Choice.preload): build it or set SLUICE_LIB")
     }
 
     private var modeArguments: [String] { Choice.modes.flatMap { ["--mode", $0] } }
@@ -57,19 +57,19 @@ import Testing
     @Test(arguments: Choice.globs.isEmpty ? CaseList.groupNames.map { "\($0)/*" } : Choice.globs)
     func transcriptsEqualThePlainKernels(cases: String) throws {
         try requireLibrary()
-        try run(["--preload", Choice.library] + modeArguments + [cases])
+        try run(["--preload", Choice.preload] + modeArguments + [cases])
     }
 
     /// With 64 descriptors, soft and hard limit.
     @Test func withFewDescriptors() throws {
         try requireLibrary()
-        try run(["--preload", Choice.library, "--limits", "nofile"] + Choice.globs)
+        try run(["--preload", Choice.preload, "--limits", "nofile"] + Choice.globs)
     }
 
     /// All memory locked; a user without any right or writable directory.
     @Test(.enabled(if: geteuid() == 0, "only root may lock all memory and change its uid"), arguments: ["mlock", "nobody"])
     func underLimits(limit: String) throws {
         try requireLibrary()
-        try run(["--preload", Choice.library, "--limits", limit] + Choice.globs)
+        try run(["--preload", Choice.preload, "--limits", limit] + Choice.globs)
     }
 }
