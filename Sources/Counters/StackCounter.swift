@@ -3,7 +3,7 @@
 public enum StackCounter {
     /// Sockets that got an endpoint.
     @inlinable public static var endpointsMade: Int { 0 }
-    /// Sockets that got none because the table was full.
+    /// Sockets that got none: no memory, no descriptor, or the table is full.
     @inlinable public static var endpointsRefused: Int { 1 }
     /// Lanes that were opened.
     @inlinable public static var lanesOpened: Int { 2 }
@@ -19,33 +19,29 @@ public enum StackCounter {
     @inlinable public static var regionsMapped: Int { 7 }
     /// Pair regions that were left.
     @inlinable public static var regionsUnmapped: Int { 8 }
-    /// Bells that were rung for sleeping peers.
+    /// Bells that were rung for peers that sleep.
     @inlinable public static var bellsRung: Int { 9 }
-    /// Waits that slept in the kernel.
+    /// Waits with a lane that slept in the kernel.
     @inlinable public static var sleeps: Int { 10 }
     /// Waits that spun.
     @inlinable public static var spins: Int { 11 }
     /// Of these, the ones that ended while spinning.
     @inlinable public static var spinsPaid: Int { 12 }
-    /// Signal handlers that were deferred to the end of a critical section.
-    @inlinable public static var handlersDeferred: Int { 13 }
-    /// Locks that were taken over from a dead holder.
-    @inlinable public static var locksRecovered: Int { 14 }
     /// Words of a peer that cannot be; each closed a lane.
-    @inlinable public static var damagedWords: Int { 15 }
+    @inlinable public static var damagedWords: Int { 13 }
     /// Connections that were reset because their peer died with unread bytes.
-    @inlinable public static var survivorResets: Int { 16 }
+    @inlinable public static var survivorResets: Int { 14 }
     /// Times that descriptors ran out and own ones were given up.
-    @inlinable public static var descriptorShortages: Int { 17 }
+    @inlinable public static var descriptorShortages: Int { 15 }
 
     /// How many places are in use.
-    public static var count: Int { 18 }
+    public static var count: Int { 16 }
 
     /// Name in tools and what is counted, for the counter at `place`; nil for places not in use.
     public static func row(_ place: Int) -> (name: StaticString, doc: StaticString)? {
         switch place {
         case endpointsMade: ("endpoints_made", "Sockets that got an endpoint.")
-        case endpointsRefused: ("endpoints_refused", "Sockets that got none because the table was full.")
+        case endpointsRefused: ("endpoints_refused", "Sockets that got none: no memory, no descriptor, or the table is full.")
         case lanesOpened: ("lanes_opened", "Lanes that were opened.")
         case lanesHandedBack: ("lanes_handed_back", "Lanes that were handed back to the kernel.")
         case meetingsStarted: ("meetings_started", "Meetings that this side started.")
@@ -53,12 +49,10 @@ public enum StackCounter {
         case proofsRefused: ("proofs_refused", "Peers that could not prove that they hold the other end.")
         case regionsMapped: ("regions_mapped", "Pair regions that were made, or taken from a peer.")
         case regionsUnmapped: ("regions_unmapped", "Pair regions that were left.")
-        case bellsRung: ("bells_rung", "Bells that were rung for sleeping peers.")
-        case sleeps: ("sleeps", "Waits that slept in the kernel.")
+        case bellsRung: ("bells_rung", "Bells that were rung for peers that sleep.")
+        case sleeps: ("sleeps", "Waits with a lane that slept in the kernel.")
         case spins: ("spins", "Waits that spun.")
         case spinsPaid: ("spins_paid", "Waits that ended while spinning.")
-        case handlersDeferred: ("handlers_deferred", "Signal handlers that were deferred to the end of a critical section.")
-        case locksRecovered: ("locks_recovered", "Locks that were taken over from a dead holder.")
         case damagedWords: ("damaged_words", "Words of a peer that cannot be; each closed a lane.")
         case survivorResets: ("survivor_resets", "Connections that were reset because their peer died with unread bytes.")
         case descriptorShortages: ("descriptor_shortages", "Times that descriptors ran out and own ones were given up.")

@@ -13,7 +13,12 @@ import Stacks
 private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> Endpoint? {
     unsafe process.start()
     let s = unsafe process.settings
-    guard s.tcp, !s.dontAccelerate, unsafe process.isOwner, let e = unsafe StackMemory.allocate() else { return nil }
+    guard s.tcp, !s.dontAccelerate, unsafe process.isOwner else { return nil }
+    guard let e = unsafe StackMemory.allocate() else {
+        count(StackCounter.endpointsRefused)
+        Log.write(.resourceWarnings, "no endpoint for descriptor %d: it travels by the kernel", fd)
+        return nil
+    }
     unsafe e.pointee.family = UInt16(truncatingIfNeeded: family)
     unsafe e.pointee.type = 1
     unsafe e.pointee.protocol = 6
@@ -27,10 +32,12 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
     let fits = DescriptorTable.set(fd, word)
     unsafe process.lock.release()
     if !fits {
+        count(StackCounter.endpointsRefused)
         unsafe StackMemory.free(e)
         return nil
     }
     count(StackCounter.endpointsMade)
+    Log.introduce()
     return unsafe e
 }
 

@@ -160,6 +160,9 @@ SLC_HIDDEN uint32_t slc_parse_quota(const char *text, size_t n);
 SLC_HIDDEN uint32_t slc_cpu_quota(void);
 /// 1 when `fd` is a tmpfs file of exactly this size, sealed against shrinking, growing and further seals.
 SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
+/// One line `sluice[PID]: TEXT` on standard error, where %s stands for `word` and %d for `number`. Left out where it would block
+/// or raise SIGPIPE.
+SLC_HIDDEN void slc_log(const char *text, const char *word, long number);
 /// SO_PEERCRED: process id of the other end, in our namespace.
 SLC_HIDDEN long slc_peer_pid(int fd);
 /// A duplicate of another process's descriptor (pidfd_getfd(2): what ptrace access allows).

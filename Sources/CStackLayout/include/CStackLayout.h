@@ -133,6 +133,8 @@ typedef struct sl_stack_header {
     uint64_t reserved2[4];
 } sl_stack_header;
 _Static_assert(sizeof(sl_stack_header) == 640, "sl_stack_header");
+_Static_assert(offsetof(sl_stack_header, settings) == 96, "sl_stack_header.settings");
+_Static_assert(offsetof(sl_stack_header, counters) == 352, "sl_stack_header.counters");
 #define SL_STACK_FIRST_ENDPOINT 4096u
 
 // ───────────────────────────── an epoll set over fork ─────────────────────────────

@@ -21,6 +21,8 @@ import Stacks
     }
     unsafe process.lock.release()
     guard isFirst else { return false }
+    count(StackCounter.descriptorShortages)
+    Log.write(.resourceWarnings, "descriptors ran out: Sluice gives its own back, connections stay in the kernel")
     DescriptorTable.each { fd, entry in
         guard DescriptorTable.kind(entry) == 1 else { return true }
         let e = unsafe endpoint(entry)

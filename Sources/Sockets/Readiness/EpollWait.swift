@@ -154,6 +154,7 @@ import Stacks
         let isHere = unsafe peerIsHere(first)
         unsafe set.pointee.lock.release()
         if isHere { return 0 }
+        count(StackCounter.spins)
         let began = slc_tsc()
         var looked = began
         while true {
@@ -161,6 +162,7 @@ import Stacks
             if unsafe set.hasBits() || set.pointee.firstReady != nil {
                 let n = collect(askKernel: false)
                 if n != 0 {
+                    count(StackCounter.spinsPaid)
                     unsafe SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
                     return n
                 }
@@ -168,6 +170,7 @@ import Stacks
                 looked = now
                 let n = collect(askKernel: true)
                 if n != 0 {
+                    count(StackCounter.spinsPaid)
                     unsafe SpinPolicy.learn(&set.pointee.average, ticks: slc_tsc() &- began)
                     return n
                 }
@@ -198,6 +201,7 @@ import Stacks
     /// Tells all peers, looks again, sleeps in the kernel's set. Number of events, 0: look on, or -errno.
     private func sleep(_ visit: UnsafeMutablePointer<Visit>) -> Int {
         let began = slc_tsc()
+        count(StackCounter.sleeps)
         unsafe set.pointee.lock.acquire()
         unsafe visit.pointee.fallAsleep()
         unsafe set.announce()

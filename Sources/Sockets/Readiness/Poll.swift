@@ -159,6 +159,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         let budget = unsafe SpinPolicy.budget(.poll, average: e.pointee.sleep_average_ns, trial: &trial)
         unsafe e.pointee.spin_trial = trial
         guard budget != 0, unsafe !SpinPolicy.peerIsHere(rx, tx) else { return 0 }
+        Stacks.count(StackCounter.spins)
         let began = slc_tsc()
         var looked = began
         var unused: Endpoint? = nil
@@ -168,6 +169,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             if askKernel { looked = now }
             let ready = unsafe lookQuick(askKernel, &unused)
             if ready != 0 {
+                Stacks.count(StackCounter.spinsPaid)
                 unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: now &- began)
                 return ready
             }
@@ -197,6 +199,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     private func sleep() -> Int {
         let waiter = unsafe Waiter.ofThread()
         let began = slc_tsc()
+        Stacks.count(StackCounter.sleeps)
         var slice: UInt64 = unsafe waiter == nil ? 1_000_000 : 0
         var average: Endpoint? = nil
         var heard = unsafe waiter

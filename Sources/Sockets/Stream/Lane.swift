@@ -277,6 +277,7 @@ enum Lane {
         rxLock.release()
         unsafe setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
         count(StackCounter.lanesHandedBack)
+        if let text = reason.text { Log.write(.usageWarnings, "descriptor %d goes back to the kernel: %s", fd, word: text.name) }
         return mustWait
     }
 

@@ -214,6 +214,9 @@ extension Lane {
         let sent = unsafe slc_acquire_u64(&d.pointee.producer)
         guard unsafe sent != slc_acquire_u64(&d.pointee.consumer) else { return false }
         unsafe markReset(e)
+        count(StackCounter.survivorResets)
+        unsafe Log.write(
+            .connectionDrop, "descriptor %d is reset: its peer ended and has not read all", e.local.pointee.descriptor)
         return true
     }
 
@@ -239,6 +242,8 @@ extension Lane {
 
     /// Something in shared memory cannot be: this connection alone ends, as by a reset.
     @inline(never) static func damaged(_ e: Endpoint, _ fd: Int32) -> Int {
+        count(StackCounter.damagedWords)
+        Log.write(.connectionDrop, "descriptor %d is reset: its peer wrote what cannot be", fd)
         unsafe e.pointee.reason = Reason.damaged.number
         unsafe e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
         unsafe markReset(e)

@@ -139,6 +139,11 @@ enum Meet {
         }
         unsafe e.pointee.reason = reason.number
         unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_KERNEL))
+        if reason == .resources || reason == .limit {
+            unsafe Log.write(
+                .resourceWarnings, "no lane for descriptor %d: memory, descriptors or regions are used up",
+                e.local.pointee.descriptor)
+        }
     }
 
     private static func refuse(_ e: Endpoint, _ reason: Reason) -> Bool {

@@ -41,7 +41,9 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
             target == .data ? .receive : .send, average: e.pointee.sleep_average_ns, trial: &trial)
         unsafe e.pointee.spin_trial = trial
         if unsafe budget != 0 && !SpinPolicy.peerIsHere(rx, tx) {
+            count(StackCounter.spins)
             if unsafe spin(e, rx, tx, began, budget) {
+                count(StackCounter.spinsPaid)
                 let waited = slc_tsc() &- began
                 unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: waited)
                 if target == .data {
@@ -113,6 +115,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         _ = unsafe slc_or_u64(mask, bit)
         var outcome = WaitOutcome.ready
         unsafe e.pointee.counters.sleeps &+= 1
+        count(StackCounter.sleeps)
         var rungBell = false
         if unsafe !changed(e, rx, tx) { outcome = unsafe inKernel(e, fd, withBell: w, rung: &rungBell) }
         _ = unsafe slc_and_u64(mask, ~bit)

@@ -1,5 +1,6 @@
 import CLinux
 import CStackLayout
+import Settings
 import SharedMemory
 
 /// The memory of a process's stack: one sealed memfd named "sluice", shared from the start, so that forked sharers see
@@ -34,6 +35,7 @@ public enum StackMemory {
         unsafe h.pointee.uid = slc_geteuid()
         unsafe h.pointee.first_endpoint = UInt32(firstEndpoint)
         unsafe h.pointee.endpoint_capacity = capacity
+        unsafe tellSettings((UnsafeMutableRawPointer(h) + settingsOffset).assumingMemoryBound(to: Int64.self))
         _ = unsafe slc_own_name((UnsafeMutableRawPointer(h) + 64).assumingMemoryBound(to: CChar.self))
         unsafe process.chunks = unsafe roots.assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
         unsafe process.stackDescriptor = fd
@@ -41,6 +43,18 @@ public enum StackMemory {
         unsafe process.stack = unsafe h
         return true
     }
+
+    /// What is in force, for tools.
+    private static func tellSettings(_ words: UnsafeMutablePointer<Int64>) {
+        var place = 0
+        while place < Setting.count {
+            if let setting = Setting(rawValue: place) { unsafe words[place] = unsafe process.settings.value(of: setting) }
+            place += 1
+        }
+    }
+
+    /// Of the settings in the header, as asserted in CStackLayout.
+    private static var settingsOffset: Int { 96 }
 
     /// A file larger than RLIMIT_FSIZE would raise SIGXFSZ in the program.
     static func fitsFileSizeLimit(_ bytes: Int) -> Bool {

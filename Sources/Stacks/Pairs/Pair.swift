@@ -1,5 +1,6 @@
 import CLinux
 import CStackLayout
+import Counters
 import SharedMemory
 
 /// One memfd that two processes share: control words of 64 slots and their rings. It holds nothing but the traffic of
@@ -248,6 +249,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
 
     /// Wakes the peer's waiter `index`. One system call when its bell is known.
     @inline(never) public func ring(_ index: Int) {
+        count(StackCounter.bellsRung)
         var isKnown = unsafe bell(index & 63) >= 0
         if unsafe !isKnown && pointee.ownNonce == process.nonce && !pointee.isStranger {
             unsafe process.lock.acquire()

@@ -1,5 +1,6 @@
 import CLinux
 import CStackLayout
+import Counters
 import SharedMemory
 
 nonisolated(unsafe) private var postponed: UnsafeMutablePointer<Pair>? = nil
@@ -82,6 +83,7 @@ extension Pair {
             let record = unsafe pair.pointee.regions[i]
             if let map = unsafe record.map { Memory.unmap(UInt64(UInt(bitPattern: map)), Pair.controlBytes) }
             OwnDescriptor.close(record.descriptor)
+            count(StackCounter.regionsUnmapped)
             i += 1
         }
         unsafe process.pool.give(

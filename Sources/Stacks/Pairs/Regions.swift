@@ -31,6 +31,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
         let index = unsafe pointee.regionCount
         unsafe pointee.regions[Int(index)] = unsafe RegionRecord(descriptor: fd, used: 0, map: region)
         unsafe pointee.regionCount += 1
+        count(StackCounter.regionsMapped)
         return index
     }
 
@@ -57,6 +58,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
         unsafe pointee.ringBytes = ring
         unsafe pointee.regions[Int(pointee.regionCount)] = unsafe RegionRecord(descriptor: fd, used: 0, map: region)
         unsafe pointee.regionCount += 1
+        count(StackCounter.regionsMapped)
         return nil
     }
 

@@ -256,6 +256,7 @@ public enum Rendezvous {
     }
 
     static func stranger(_ e: Endpoint) -> MeetingResult {
+        count(StackCounter.proofsRefused)
         if unsafe e.pointee.role == 1 && e.local.pointee.meeting.attempts < 8 {
             unsafe e.local.pointee.meeting.attempts &+= 1
             unsafe dropVisitor(e)

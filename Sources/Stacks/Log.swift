@@ -1,0 +1,55 @@
+import CLinux
+import Settings
+import SharedMemory
+
+/// What EF_LOG asks for: single lines on standard error. Nothing is written where that would wait, raise a signal, or go into
+/// a connection that Sluice carries itself.
+public enum Log {
+    public enum Category {
+        case banner, resourceWarnings, connectionDrop, configWarnings, moreConfigWarnings, usageWarnings
+
+        var bit: Int64 {
+            switch self {
+            case .banner: LogCategory.banner
+            case .resourceWarnings: LogCategory.resourceWarnings
+            case .connectionDrop: LogCategory.connectionDrop
+            case .configWarnings: LogCategory.configWarnings
+            case .moreConfigWarnings: LogCategory.moreConfigWarnings
+            case .usageWarnings: LogCategory.usageWarnings
+            }
+        }
+    }
+
+    nonisolated(unsafe) private static var hasIntroduced: UInt64 = 0
+
+    /// `%d` in the text is the number, `%s` the word. Waits for nothing.
+    public static func write(_ category: Category, _ text: StaticString, _ number: Int32 = 0, word: StaticString = "") {
+        if unsafe process.settings.log & category.bit != 0 { emit(text, number, word) }
+    }
+
+    @inline(never) private static func emit(_ text: StaticString, _ number: Int32, _ word: StaticString) {
+        guard DescriptorTable.entry(2) == 0 else { return }
+        unsafe slc_log(
+            UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self),
+            UnsafeRawPointer(word.utf8Start).assumingMemoryBound(to: CChar.self), Int(number))
+    }
+
+    /// At the first socket of a process: what is in force, variables whose values cannot be used, and ones without effect.
+    public static func introduce() {
+        guard unsafe process.settings.log != 0 && hasIntroduced != process.nonce else { return }
+        unsafe hasIntroduced = unsafe process.nonce
+        let messages = unsafe Int32(truncatingIfNeeded: process.settings.laneAt)
+        write(.banner, "TCP connections of this host travel in shared memory after %d messages", messages)
+        var place = 0
+        while place < Setting.count {
+            if let setting = Setting(rawValue: place) {
+                if unsafe process.settings.isBad(setting) {
+                    write(.configWarnings, "%s: the value cannot be used, the default holds", word: setting.definition.name)
+                } else if unsafe process.settings.isGiven(setting) && setting.definition.status == .accepted {
+                    write(.moreConfigWarnings, "%s is accepted and has no effect", word: setting.definition.name)
+                }
+            }
+            place += 1
+        }
+    }
+}
