@@ -26,6 +26,7 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
     unsafe e.pointee.reason = Reason.young.number
     unsafe e.pointee.rx_lowat = 1
     unsafe e.local.pointee.descriptor = fd
+    unsafe e.pointee.descriptor = UInt32(bitPattern: fd) &+ 1
     unsafe e.pointee.state = state
     let word = unsafe DescriptorTable.word(kind: 1, address: UInt(bitPattern: e), generation: e.pointee.generation)
     unsafe process.lock.acquire()

@@ -91,7 +91,7 @@ extension JSONReport.Socket {
         state = row.stateName
         interface = interfaces.name(of: row, ownNamespace: survey.kernel.ownNamespace)
         lane = row.endpoint.map { $0.laneName }
-        reason = row.endpoint.flatMap { $0.isBypassed ? nil : JSONReport.ReasonNote($0.reason) }
+        reason = survey.reason(of: row).map { JSONReport.ReasonNote($0) }
         uid = row.kernel.flatMap { $0.inode == 0 ? nil : $0.userID }
         inode = row.kernel.flatMap { $0.inode == 0 ? nil : $0.inode }
         cookie = row.kernel?.cookie ?? row.endpoint?.cookie
@@ -145,7 +145,8 @@ extension EndpointRecord {
         switch lane {
         case UInt32(SL_LANE_KERNEL): "kernel"
         case UInt32(SL_LANE_MEETING): "meeting"
-        case UInt32(SL_LANE_LOOPBACK): "loopback"
+        // One that was handed back keeps its memory until the connection ends.
+        case UInt32(SL_LANE_LOOPBACK): isBypassed ? "loopback" : "kernel"
         default: "unknown"
         }
     }

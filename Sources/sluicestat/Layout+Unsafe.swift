@@ -31,7 +31,8 @@ enum Layout {
         guard raw.state != UInt32(SL_ENDPOINT_FREE) else { return nil }
         let counters = start + (MemoryLayout<sl_endpoint>.offset(of: \.counters) ?? 0)
         return EndpointRecord(
-            index: index, cookie: raw.cookie, state: raw.state, lane: raw.lane, reason: raw.reason,
+            index: index, cookie: raw.cookie, descriptor: Int32(truncatingIfNeeded: raw.descriptor) &- 1, state: raw.state,
+            lane: raw.lane, reason: raw.reason,
             local: address(raw.local), remote: address(raw.remote), protocolNumber: raw.protocol,
             counters: (0..<EndpointCounter.count).compactMap { EndpointCounter.row($0) }.map { row in
                 row.bytes == 4

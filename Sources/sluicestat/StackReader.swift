@@ -1,4 +1,5 @@
 import CStackLayout
+import Counters
 
 /// Where the bytes of a stack come from. The other process goes on writing meanwhile and may write anything.
 protocol StackSource: ~Copyable {
@@ -29,6 +30,8 @@ struct StackHeader {
 struct EndpointRecord {
     var index: Int
     var cookie: UInt64
+    /// The number under which the socket was made, -1 when that is not told.
+    var descriptor: Int32
     var state: UInt32
     var lane: UInt32
     var reason: UInt32
@@ -50,7 +53,7 @@ extension EndpointRecord {
     }
 
     /// The socket's bytes travel in shared memory.
-    var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) }
+    var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) && reason == Reason.none.number }
 }
 
 /// A copy of a stack's header and of its endpoints in use.

@@ -1,4 +1,5 @@
 import CStackLayout
+import Counters
 
 /// A socket: what the kernel and what Sluice say about it. At least one of the two is there.
 struct SocketRow {
@@ -43,6 +44,8 @@ struct Survey {
     private(set) var badStacks: [(process: Int32, error: StackError)] = []
     private(set) var kernel: KernelSockets
     private(set) var rows: [SocketRow] = []
+    /// The processes have loaded the library, whether they have a stack or not.
+    var isLoaded = false
 
     /// Looks at these processes and at all sockets of their network namespaces and of the tool's own.
     init(_ processes: [ProcessRecord], includesUDP: Bool) {
@@ -84,8 +87,11 @@ struct Survey {
         }
         for stack in stacks {
             let byAddress = cookieless(stack.holders)
+            let byDescriptor = descriptors(stack.holders)
             for endpoint in stack.record.endpoints {
-                if let index = kernel.byCookie[endpoint.cookie] {
+                if endpoint.cookie == 0, let index = byDescriptor[endpoint.descriptor] {
+                    give(endpoint, to: index)
+                } else if let index = kernel.byCookie[endpoint.cookie] {
                     if isHeld(kernel.all[index].inode, stack.holders) { give(endpoint, to: index) }
                 } else if let index = byAddress[AddressPair(endpoint)] {
                     give(endpoint, to: index)
@@ -105,6 +111,26 @@ struct Survey {
     /// Where two stacks know one socket since a fork, the one with the lane tells more.
     private mutating func give(_ endpoint: EndpointRecord, to index: Int) {
         if !rows[index].isBypassed { rows[index].endpoint = endpoint }
+    }
+
+    /// The number of the reason why the socket travels by the kernel; nil: it does not, or none of its processes is under Sluice.
+    func reason(of row: SocketRow) -> UInt32? {
+        if let endpoint = row.endpoint { return endpoint.isBypassed ? nil : endpoint.reason }
+        let hasStack = row.holders.contains { holder in stacks.contains { $0.holders.contains(holder.process) } }
+        guard hasStack || isLoaded && !row.holders.isEmpty else { return nil }
+        return row.isTCP ? Reason.foreignOrigin.number : Reason.kind.number
+    }
+
+    /// The sockets of these processes by number, for endpoints that have not asked for their cookie yet.
+    private func descriptors(_ holders: [Int]) -> [Int32: Int] {
+        var found: [Int32: Int] = [:]
+        for holder in holders {
+            for (inode, numbers) in processes[holder].socketDescriptors {
+                guard let index = kernel.byInode[inode] else { continue }
+                for number in numbers { found[number] = index }
+            }
+        }
+        return found
     }
 
     /// The sockets of these processes whose cookie is not known, by their addresses.

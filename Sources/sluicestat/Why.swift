@@ -37,7 +37,8 @@ struct Why: ParsableCommand {
 
     func run() throws {
         let process = findProcess()
-        let survey = Survey([process], includesUDP: true)
+        var survey = Survey([process], includesUDP: true)
+        survey.isLoaded = hasLoaded(process)
         var rows = survey.rows.filter { !$0.holders.isEmpty }
         if let descriptor = socket.descriptor {
             rows = rows.filter { $0.holders.contains { $0.descriptor == descriptor } }
@@ -54,9 +55,9 @@ struct Why: ParsableCommand {
                 sockets: rows.map { JSONReport.Socket($0, survey, interfaces) }, otherSockets: others)
             print(JSONReport.text(report))
         } else if socket.descriptor != nil {
-            for row in rows { printDetails(row, process) }
+            for row in rows { printDetails(row, process, survey) }
         } else {
-            printSummary(rows, process, others)
+            printSummary(rows, process, others, survey)
         }
         guard survey.stacks.isEmpty else { return }
         if !survey.badStacks.isEmpty { throw ExitCode(Failure.unreadable.rawValue) }
@@ -83,26 +84,29 @@ struct Why: ParsableCommand {
         fail("descriptor \(descriptor) is no socket: \(printable(link.utf8))", .notFound)
     }
 
+    private func hasLoaded(_ process: ProcessRecord) -> Bool {
+        fileBytes("/proc/\(process.id)/maps").map { String(decoding: $0, as: UTF8.self).contains("libsluice.so") } ?? false
+    }
+
     /// Why a process has no stack.
     private func absence(_ process: ProcessRecord) -> String {
-        let maps = fileBytes("/proc/\(process.id)/maps").map { String(decoding: $0, as: UTF8.self) } ?? ""
-        if maps.contains("libsluice.so") {
+        if hasLoaded(process) {
             return "process \(process.id) has loaded Sluice, but has made no socket, or acceleration is off"
         }
         return "process \(process.id) does not run under Sluice (not started with it, statically linked, or set-uid)"
     }
 
-    private func printSummary(_ rows: [SocketRow], _ process: ProcessRecord, _ others: Int) {
+    private func printSummary(_ rows: [SocketRow], _ process: ProcessRecord, _ others: Int, _ survey: Survey) {
         var table = PlainTable(titles: ["FD", "Local Address", "Remote Address", "State", "Lane", "Reason"], numbers: ["FD"])
         var reasons: [UInt32] = []
         for row in rows {
             let descriptors = row.holders.map { $0.descriptor < 0 ? "-" : String($0.descriptor) }.joined(separator: ",")
             var reason = "-"
-            if let endpoint = row.endpoint, !endpoint.isBypassed {
-                reason = JSONReport.ReasonNote(endpoint.reason).name
-                if !reasons.contains(endpoint.reason) { reasons.append(endpoint.reason) }
+            if let number = survey.reason(of: row) {
+                reason = JSONReport.ReasonNote(number).name
+                if !reasons.contains(number) { reasons.append(number) }
             }
-            let lane = row.endpoint?.laneName ?? "kernel (not tracked)"
+            let lane = row.endpoint?.laneName ?? "kernel"
             table.rows.append([descriptors, row.local.dotted, row.remote.dotted, row.stateName, lane, reason])
         }
         let bypassed = rows.count { $0.isBypassed }
@@ -115,20 +119,17 @@ struct Why: ParsableCommand {
         }
     }
 
-    private func printDetails(_ row: SocketRow, _ process: ProcessRecord) {
+    private func printDetails(_ row: SocketRow, _ process: ProcessRecord, _ survey: Survey) {
         print("Process \(process.id) (\(process.command)), descriptor \(socket.descriptor ?? 0)")
         print("Local Address   \(row.local.dotted)")
         print("Remote Address  \(row.remote.dotted)")
         print("State           \(row.stateName)")
-        guard let endpoint = row.endpoint else {
-            print("Lane            kernel: Sluice does not track this socket")
-            return
-        }
-        print("Lane            \(endpoint.laneName)")
-        if !endpoint.isBypassed {
-            let note = JSONReport.ReasonNote(endpoint.reason)
+        print("Lane            \(row.endpoint?.laneName ?? "kernel")")
+        if let number = survey.reason(of: row) {
+            let note = JSONReport.ReasonNote(number)
             print("Reason          \(note.name) (\(note.number)): \(note.sentence)\nWhat to do      \(note.action)")
         }
+        guard let endpoint = row.endpoint else { return }
         print("")
         for (place, value) in endpoint.counters.enumerated() {
             if let counter = EndpointCounter.row(place) { print("\(value)\t\(counter.name)\t\(counter.doc)") }

@@ -45,6 +45,9 @@ void exercise_process(const char *self) {
     pid_t pid = _Fork();
     if (pid == 0) _exit(8);
     say_end("_Fork", pid);
+    pid = __fork();
+    if (pid == 0) _exit(7);
+    say_end("__fork", pid);
     static char stack[2][64 << 10] __attribute__((aligned(16)));
     fflush(stdout);
     say_end("clone", clone(clone_main, stack[0] + sizeof stack[0], SIGCHLD, "fork"));

@@ -136,6 +136,7 @@ enum Lane {
         unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1)
         unsafe e.tx.pointee.phase &+= 1
         unsafe slc_release_u32(&d.pointee.phase, e.tx.pointee.phase)
+        unsafe e.pointee.reason = Reason.none.number
         return true
     }
 
@@ -169,6 +170,10 @@ enum Lane {
         if control == UInt32(SL_RX_OPEN) { return }
         if control == UInt32(SL_RX_WANT) { _ = unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SETTLED)) }
         unsafe leaveRing(e, fd)
+        let isChaos = unsafe process.settings.chaos != 0
+        if unsafe e.pointee.reason == Reason.none.number {
+            unsafe e.pointee.reason = isChaos ? Reason.chaos.number : Reason.peerHandedBack.number
+        }
     }
 
     /// Under the tx lock: sends what was taken back. True when nothing is left.

@@ -126,7 +126,8 @@ enum Meet {
         unsafe process.lock.release()
         let tries = unsafe e.local.pointee.tries
         unsafe e.local.pointee.tries = tries &+ 1
-        if (reason == .plainPeer || reason == .resources || reason == .limit) && tries < 3 {
+        let mayCome = reason == .plainPeer || reason == .resources || reason == .limit || reason == .consent
+        if mayCome && tries < 3 {
             // The other end may come under way later than we. Both look again at the same powers of four, so that they do
             // not miss each other once more.
             let messages = unsafe UInt64(e.pointee.messages_in &+ e.pointee.messages_out)

@@ -80,7 +80,10 @@ extension Lane {
         let mask = unsafe slc_relaxed_u64(&writer.direction.pointee.data_waiters)
         if mask != 0 { unsafe notify(e, mask, writer.direction) }
         if unsafe slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) { unsafe settle(e, fd) }
-        if unsafe process.settings.chaos != 0 && process.nextRandom() % 32 == 0 { unsafe leaveRing(e, fd) }
+        if unsafe process.settings.chaos != 0 && process.nextRandom() % 32 == 0 {
+            unsafe leaveRing(e, fd)
+            unsafe e.pointee.reason = Reason.chaos.number
+        }
     }
 
     /// The reader's offset cannot be: either a holder of this half died between claiming and leaving, or it is damage.

@@ -196,6 +196,8 @@ public enum StackMemory {
     public var descriptor: Int32 = -1
     public var pair: UnsafeMutablePointer<Pair>? = nil
     public var region: Int32 = -1
+    /// Somebody of another user came to a meeting, and not both sides consent: the other end, or an impostor.
+    public var hadStranger = false
     /// Meetings that failed.
     public var tries: UInt32 = 0
     public var slot: Int32 = -1

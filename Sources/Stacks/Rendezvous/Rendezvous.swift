@@ -94,13 +94,15 @@ public enum Rendezvous {
             if let reason = OwnDescriptor.withRoom({ unsafe hello(e, fd) }) {
                 unsafe dropVisitor(e)
                 if reason == .noProof { return .failed(reason) }
+                if reason == .consent { unsafe m.pointee.hadStranger = true }
                 return .goOn
             }
             unsafe m.pointee.meeting.step = .greeting
             return unsafe greeting(e, fd)
         }
         unsafe m.pointee.meeting.looks &+= 1
-        return unsafe hasWaited(m) ? .failed(.plainPeer) : .goOn
+        guard unsafe hasWaited(m) else { return .goOn }
+        return unsafe .failed(m.pointee.hadStranger ? .consent : .plainPeer)
     }
 
     /// Nobody has come to the name, or opened it, for so long that nobody will.
@@ -164,7 +166,7 @@ public enum Rendezvous {
         guard Consent.admits(uid) else { return .consent }
         unsafe m.pointee.meeting.peerUid = uid
         unsafe m.pointee.meeting.peerPid = pid
-        guard let counts = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0) else { return .counts }
+        guard let counts = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0) else { return .ended }
         unsafe m.pointee.meeting.counts = counts
         let proof = slc_epoll_create1(Int32(O_CLOEXEC))
         guard proof >= 0 else { return .resources }

@@ -1,0 +1,300 @@
+"""Brings a socket into the state that one reason is about, says `PID FD` and waits for a line. usage: reasons.py REASON
+Runs under Sluice; what must not run under it is started without."""
+import ctypes, fcntl, mmap, os, signal, socket, struct, subprocess, sys
+
+CHILDREN = []  # and whatever else shall live as long as this process
+
+
+def pair(family=socket.AF_INET, address="127.0.0.1"):
+    listener = socket.create_server((address, 0), family=family)
+    connector = socket.create_connection(listener.getsockname()[:2])
+    acceptor, _ = listener.accept()
+    CHILDREN.append((connector, acceptor, listener))
+    return connector, acceptor, listener
+
+
+def talk(connector, acceptor, rounds=40):
+    for _ in range(rounds):
+        connector.send(b"x")
+        acceptor.recv(1)
+        acceptor.send(b"y")
+        connector.recv(1)
+
+
+def laned():
+    connector, acceptor, listener = pair()
+    talk(connector, acceptor)
+    return connector, acceptor, listener
+
+
+def plain_program(source, *arguments, **options):
+    """A program that does not run under Sluice."""
+    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+    child = subprocess.Popen([sys.executable, "-c", source, *arguments], env=environment, **options)
+    CHILDREN.append(child)
+    return child
+
+
+ECHO = "import socket, sys\nc = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\nwhile c.send(c.recv(1)): pass\n"
+
+
+def none():
+    return laned()[0]
+
+
+def young():
+    connector, acceptor, _ = pair()
+    talk(connector, acceptor, 2)
+    return connector
+
+
+def plain_peer():
+    listener = socket.create_server(("127.0.0.1", 0))
+    plain_program(ECHO, str(listener.getsockname()[1]))
+    acceptor, _ = listener.accept()
+    for _ in range(40000):
+        acceptor.send(b"x")
+        acceptor.recv(1)
+    return acceptor
+
+
+def setting():
+    return laned()[0]  # with EF_TCP_CLIENT_LOOPBACK=0
+
+
+def packet_filter():
+    return laned()[0]  # with SLUICE_WITH_FILTERS=refuse
+
+
+def in_child(body, uid=0):
+    """Runs `body` in a forked child, of another user if so asked, who may not read this Python's modules."""
+    "".encode("idna")
+    child = os.fork()
+    if child == 0:
+        try:
+            if uid:
+                os.setresuid(uid, uid, uid)
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+            body()
+        finally:
+            os._exit(0)
+
+
+def consent():
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def peer():
+        c = socket.create_connection(listener.getsockname())
+        while c.send(c.recv(1)):
+            pass
+
+    in_child(peer, uid=65534)
+    acceptor, _ = listener.accept()
+    for _ in range(20000):
+        acceptor.send(b"x")
+        acceptor.recv(1)
+    return acceptor
+
+
+def limit():
+    """More processes of another user than regions are shared with; with EF_SHARE_WITH=-1."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+
+    def peer():
+        c = socket.create_connection(listener.getsockname())
+        while c.send(c.recv(1)):
+            pass
+
+    for _ in range(70):
+        in_child(peer, uid=65534)
+        acceptor, _ = listener.accept()
+        for _ in range(60):
+            acceptor.send(b"x")
+            acceptor.recv(1)
+        CHILDREN.append(acceptor)
+    return acceptor
+
+
+def proof():
+    """Somebody else has the name under which the accepting end waits."""
+    connector, acceptor, listener = pair()
+    talk(connector, acceptor, 2)
+    cookie = acceptor.getsockopt(socket.SOL_SOCKET, 71, 8)  # SO_NETNS_COOKIE
+
+    def address(end):
+        return b"\0" * 10 + b"\xff\xff" + socket.inet_aton(end[0])
+
+    near, far = acceptor.getsockname(), connector.getsockname()
+    name = b"slu1" + struct.pack("<I", near[1] << 16 | far[1]) + cookie + address(near) + address(far)
+    taken = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    taken.bind(b"\0" + name)
+    CHILDREN.append(taken)
+    talk(connector, acceptor)
+    return acceptor
+
+
+def no_proof():
+    return laned()[0]  # without sock_diag: run.sh refuses it by a filter
+
+
+def namespace():
+    connector, acceptor, listener = pair()
+    talk(connector, acceptor, 2)
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):  # CLONE_NEWNET
+        raise OSError(ctypes.get_errno(), "unshare")
+    talk(connector, acceptor)
+    return connector
+
+
+def remote_peer():
+    connector = socket.create_connection(tuple([sys.argv[2], int(sys.argv[3])]))
+    for _ in range(100):
+        connector.send(b"x")
+        connector.recv(1)
+    return connector
+
+
+def foreign_origin():
+    """A socket that a plain program has made comes over a unix socket."""
+    ours, theirs = socket.socketpair()
+    source = (
+        "import socket, sys, os\n"
+        "u = socket.socket(fileno=int(sys.argv[1]))\n"
+        "l = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(l.getsockname()); a, _ = l.accept()\n"
+        "socket.send_fds(u, [b'x'], [c.fileno(), a.fileno()])\n"
+        "u.recv(1)\n"
+    )
+    plain_program(source, str(theirs.fileno()), pass_fds=[theirs.fileno()])
+    _, fds, _, _ = socket.recv_fds(ours, 1, 2)
+    a, b = (socket.socket(fileno=fd) for fd in fds)
+    talk(a, b)
+    CHILDREN.append((a, b, ours))
+    return a
+
+
+def shared_by_fork():
+    connector, acceptor, listener = pair()
+    in_child(signal.pause)
+    talk(connector, acceptor, 100)
+    return connector
+
+
+def resources():
+    import resource
+
+    connector, acceptor, listener = pair()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    talk(connector, acceptor, 4000)
+    return connector
+
+
+def exec_():
+    connector, acceptor, listener = laned()
+    os.set_inheritable(connector.fileno(), True)
+    CHILDREN.append(subprocess.Popen(["sleep", "1000"], close_fds=False))
+    return connector
+
+
+def passed():
+    connector, acceptor, listener = laned()
+    a, b = socket.socketpair()
+    socket.send_fds(a, [b"x"], [connector.fileno()])
+    CHILDREN.append((a, b))
+    return connector
+
+
+def foreign_call():
+    connector, acceptor, listener = laned()
+    libc = ctypes.CDLL(None)
+    libc.fdopen.restype = ctypes.c_void_p
+    CHILDREN.append(libc.fdopen(os.dup(connector.fileno()), b"r"))
+    return connector
+
+
+def option():
+    connector, acceptor, listener = laned()
+    fcntl.fcntl(connector.fileno(), fcntl.F_SETFL, fcntl.fcntl(connector.fileno(), fcntl.F_GETFL) | os.O_ASYNC)
+    return connector
+
+
+def urgent_data():
+    connector, acceptor, listener = laned()
+    connector.send(b"!", socket.MSG_OOB)
+    return connector
+
+
+def sealed_off():
+    connector, acceptor, listener = laned()
+    # A filter that lets everything pass.
+    program = ctypes.create_string_buffer(struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000))
+    head = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", 1, ctypes.addressof(program)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, head, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    return connector
+
+
+def peer_handed_back():
+    connector, acceptor, listener = laned()
+    connector.send(b"!", socket.MSG_OOB)
+    talk(connector, acceptor, 3)
+    return acceptor
+
+
+def damaged():
+    """The memory that both ends share is overwritten."""
+    connector, acceptor, listener = laned()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink("/proc/self/fd/" + name).startswith("/memfd:sluice-pair"):
+                m = mmap.mmap(int(name), 53248)
+        except OSError:
+            continue
+    slots = 128 + 2 * 64 * 128
+    for at in range(slots, slots + 512, 256):
+        m[at : at + 8] = b"\xff" * 8
+    try:
+        connector.setblocking(False)
+        connector.recv(1)
+    except OSError:
+        pass
+    return connector
+
+
+def ended():
+    """One end has said that it sends no more, before the two have met."""
+    connector, acceptor, _ = pair()
+    talk(connector, acceptor, 7)
+    acceptor.shutdown(socket.SHUT_WR)
+    for _ in range(400):
+        connector.send(b"x")
+        acceptor.recv(1)
+    return connector
+
+
+def kind():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.1", 0))
+    return s
+
+
+def listening():
+    return pair()[2]
+
+
+def chaos():
+    connector, acceptor, listener = laned()  # with SLUICE_CHAOS
+    talk(connector, acceptor, 2000)
+    return connector
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    name = sys.argv[1]
+    kept = globals()[name + "_" if name == "exec" else name]()
+    print(os.getpid(), kept.fileno(), flush=True)
+    sys.stdin.readline()
+    for child in CHILDREN:
+        if isinstance(child, subprocess.Popen):
+            child.kill()
+    os._exit(0)
