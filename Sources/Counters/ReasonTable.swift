@@ -38,7 +38,8 @@ extension Reason {
         case .setting:
             ReasonText(
                 "setting", "A setting turned the lane off for this socket.",
-                "Look at EF_DONT_ACCELERATE, EF_TCP, EF_TCP_CLIENT_LOOPBACK and EF_TCP_SERVER_LOOPBACK on both sides.")
+                "Look at SLUICE_PORTS, EF_DONT_ACCELERATE, EF_TCP, EF_TCP_CLIENT_LOOPBACK and EF_TCP_SERVER_LOOPBACK on both sides."
+            )
         case .consent:
             ReasonText(
                 "consent", "The other end runs as another user or with other privileges, and not both sides consent.",

@@ -24,14 +24,17 @@ public enum Setting: Int, Sendable {
     case chaos
     case ringBytes
     case withFilters
+    case tcpListenHandover
+    case tcpConnectHandover
+    case ports
 
     /// How many settings there are; their places are `0 ..< count`. At most 32 (room in a stack's header).
-    public static var count: Int { 22 }
+    public static var count: Int { 25 }
 
     /// EF_LOAD_ENV=0 ignores it.
     public var isOnload: Bool {
         switch self {
-        case .loadEnvironment, .receiveMode, .laneAt, .chaos, .ringBytes, .withFilters: false
+        case .loadEnvironment, .receiveMode, .laneAt, .chaos, .ringBytes, .withFilters, .ports: false
         default: true
         }
     }
@@ -50,6 +53,8 @@ public enum SettingKind: Sendable {
     /// Words of `words` separated by commas, `-` before a word takes it out, a number 0 (none) or 1 (all). Its value has
     /// bit n for word n, counted from 0.
     case list
+    /// Ports and ranges of ports (`PortRules`). Its value is how many there are.
+    case ports
 }
 
 /// What the value of a setting does in this version.

@@ -13,6 +13,8 @@ extension SettingDefinition {
             return Int64(place) &+ 1
         case .list:
             return list(text, count)
+        case .ports:
+            return PortRules(text).map { Int64($0.count) }
         }
     }
 

@@ -2,7 +2,9 @@ extension Setting {
     /// The row of this setting. A switch and not an array: it needs no start-up work and no memory.
     public var definition: SettingDefinition {
         switch self {
-        case .loadEnvironment, .dontAccelerate, .tcp, .udp, .log, .tcpClientLoopback, .tcpServerLoopback: selection
+        case .loadEnvironment, .dontAccelerate, .tcp, .udp, .log, .tcpClientLoopback, .tcpServerLoopback,
+            .tcpListenHandover, .tcpConnectHandover, .ports:
+            selection
         case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
             .tcpConnectSpin, .receiveMode:
             spinning
@@ -29,6 +31,15 @@ extension Setting {
             .number(
                 "EF_TCP_SERVER_LOOPBACK", 1, 0...2,
                 "0: connections that this program accepts from the same host travel by the kernel. 1 or 2: the loopback lane.")
+        case .tcpListenHandover:
+            .flag("EF_TCP_LISTEN_HANDOVER", 0, "1: what this program accepts travels by the kernel.")
+        case .tcpConnectHandover:
+            .flag("EF_TCP_CONNECT_HANDOVER", 0, "1: connections that this program opens travel by the kernel.")
+        case .ports:
+            .number(
+                "SLUICE_PORTS", 0, 0...16,
+                "Which connections may have a lane, by the port of their accepting end: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22.",
+                text: "all", kind: .ports)
         default:
             .words(
                 "EF_LOG", .list,

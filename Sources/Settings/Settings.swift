@@ -38,6 +38,11 @@ public struct Settings: Sendable {
     public static var largestRing: Int64 { 1 << 28 }
     /// SLUICE_WITH_FILTERS: 0 unset, 1 bypass, 2 refuse.
     public var withFilters: Int64 = 0
+    /// EF_TCP_LISTEN_HANDOVER, EF_TCP_CONNECT_HANDOVER: what is accepted, what is connected goes by the kernel.
+    public var tcpListenHandover = false
+    public var tcpConnectHandover = false
+    /// SLUICE_PORTS.
+    public var ports = PortRules()
     /// Bit n: the variable of the setting with place n was malformed or out of range, so its default holds.
     public private(set) var bad: UInt64 = 0
     /// Bit n: the variable of the setting with place n was set, and its value taken.
@@ -57,6 +62,7 @@ public struct Settings: Sendable {
                     if let value = definition.parse(text) {
                         given |= bit
                         apply(setting, value)
+                        if setting == .ports, let rules = PortRules(text) { ports = rules }
                     } else {
                         bad |= bit
                     }
@@ -78,6 +84,9 @@ public struct Settings: Sendable {
         case .loadEnvironment: loadEnvironment = isOn
         case .dontAccelerate: dontAccelerate = isOn
         case .tcp: tcp = isOn
+        case .tcpListenHandover: tcpListenHandover = isOn
+        case .tcpConnectHandover: tcpConnectHandover = isOn
+        case .ports: break  // `load` keeps the rules themselves
         case .udp: udp = isOn
         case .log: log = value
         case .tcpClientLoopback: tcpClientLoopback = isOn
@@ -156,6 +165,9 @@ public struct Settings: Sendable {
         case .chaos: Int64(truncatingIfNeeded: chaos)
         case .ringBytes: ringBytes
         case .withFilters: withFilters
+        case .tcpListenHandover: tcpListenHandover ? 1 : 0
+        case .tcpConnectHandover: tcpConnectHandover ? 1 : 0
+        case .ports: Int64(ports.count)
         }
     }
 }

@@ -47,6 +47,7 @@ struct Tables: ParsableCommand {
             var facts: [String] = []
             switch row.kind {
             case .flag: facts.append("0 or 1")
+            case .ports: facts.append("up to \(row.maximum) ports and ranges")
             case .number: facts.append(row.maximum == Int64.max ? "from \(row.minimum)" : "\(row.minimum) to \(row.maximum)")
             case .powerOfTwo: facts.append("power of two, \(row.minimum) to \(row.maximum)")
             case .word: facts.append("one of: " + "\(row.words)".split(separator: " ").joined(separator: ", "))

@@ -69,6 +69,18 @@ expect "a profile by path, values as they stand" 0 '^A_B=x y = z$' "$sluice" -p 
 expect "its last line needs no end" 0 '^version=9$' "$sluice" -p ./good.profile env
 expect "names of the launcher's own don't matter" 0 '^version=8$' env version=8 "$sluice" -p ./good.profile env
 expect "the user's variables arrive" 0 '^library=mine$' env library=mine "$sluice" env
+mkdir -p home/.config/sluice/programs xdg/sluice/programs
+echo SLUICE_PORTS=6379 > home/.config/sluice/programs/env.profile
+echo SLUICE_PORTS=!22 > xdg/sluice/programs/env.profile
+expect "the profile of a program" 0 '^SLUICE_PORTS=6379$' env -u XDG_CONFIG_HOME HOME="$PWD/home" "$sluice" env
+expect "found by the file's name" 0 '^SLUICE_PORTS=6379$' env -u XDG_CONFIG_HOME HOME="$PWD/home" "$sluice" "$(type -P env)"
+expect "in XDG_CONFIG_HOME" 0 '^SLUICE_PORTS=!22$' env XDG_CONFIG_HOME="$PWD/xdg" HOME="$PWD/home" "$sluice" env
+expect "not that of another program" 0 '!SLUICE_PORTS=' env -u XDG_CONFIG_HOME HOME="$PWD/home" "$sluice" printenv
+expect "-p stands in its place" 0 '!SLUICE_PORTS=' env -u XDG_CONFIG_HOME HOME="$PWD/home" "$sluice" -p latency env
+expect "-p none: no profile" 0 '!SLUICE_PORTS=' env -u XDG_CONFIG_HOME HOME="$PWD/home" "$sluice" -p none env
+expect "the environment wins over it" 0 '^SLUICE_PORTS=1$' env -u XDG_CONFIG_HOME HOME="$PWD/home" SLUICE_PORTS=1 "$sluice" env
+expect "-t tells it" 0 'programs/env.profile' env -u XDG_CONFIG_HOME HOME="$PWD/home" "$sluice" -t env
+
 printf 'LD_PRELOAD=/x.so\n' > preload.profile
 expect "a profile cannot set LD_PRELOAD" 3 'cannot set LD_PRELOAD' "$sluice" -p ./preload.profile true
 

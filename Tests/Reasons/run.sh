@@ -46,7 +46,9 @@ reason() {
 for name in none young plain_peer consent proof namespace foreign_origin shared_by_fork resources exec passed foreign_call option urgent_data sealed_off peer_handed_back damaged ended kind listening; do
     reason "$name"
 done
-reason setting EF_TCP_CLIENT_LOOPBACK=0
+for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=1-1023 'SLUICE_PORTS=!1024-65535'; do
+    reason setting "$variable"
+done
 reason packet_filter SLUICE_WITH_FILTERS=refuse
 reason limit EF_SHARE_WITH=-1
 reason chaos SLUICE_CHAOS=3

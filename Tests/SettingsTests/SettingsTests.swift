@@ -57,7 +57,9 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
             ("_NET_KERNEL_BYPASS_RECV_MODE", "1", 1), ("_NET_KERNEL_BYPASS_RECV_MODE", "0", 0), ("SLUICE_LANE_AT", "0", 0),
             ("SLUICE_LANE_AT", "200", 200), ("SLUICE_CHAOS", "0xff", 255), ("SLUICE_CHAOS", "9223372036854775807", Int64.max),
             ("SLUICE_RING_BYTES", "4096", 4096), ("SLUICE_WITH_FILTERS", "bypass", 1), ("SLUICE_WITH_FILTERS", "refuse", 2),
-            ("EF_TCP_ACCEPT_SPIN", "1", 1), ("EF_TCP_CONNECT_SPIN", "+1", 1),
+            ("SLUICE_PORTS", "6379", 1), ("SLUICE_PORTS", "1, 2-3 ,!22", 3),
+            ("EF_TCP_LISTEN_HANDOVER", "1", 1), ("EF_TCP_CONNECT_HANDOVER", "1", 1), ("EF_TCP_ACCEPT_SPIN", "1", 1),
+            ("EF_TCP_CONNECT_SPIN", "+1", 1),
         ])
     func single(_ name: String, _ text: String, _ value: Int64) throws {
         let loaded = settings([name: text])
@@ -76,7 +78,12 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
             ("EF_SPIN_USEC", "99999999999999999999"), ("EF_SPIN_USEC", "0x1ffffffffffffffff"), ("EF_SHARE_WITH", "2147483648"),
             ("SLUICE_CHAOS", "9223372036854775808"), ("SLUICE_RING_BYTES", "5000"), ("SLUICE_RING_BYTES", "2048"),
             ("SLUICE_WITH_FILTERS", "refuses"), ("SLUICE_WITH_FILTERS", "ref"), ("SLUICE_WITH_FILTERS", "bypass refuse"),
-            ("EF_LOG", "banner,,conn_drop"), ("EF_LOG", "loud"), ("EF_LOG", ","), ("_NET_KERNEL_BYPASS_RECV_MODE", "-1"),
+            ("SLUICE_PORTS", "65536"), ("SLUICE_PORTS", "5-4"), ("SLUICE_PORTS", "!"), ("SLUICE_PORTS", "1,"),
+            ("SLUICE_PORTS", ",1"),
+            ("SLUICE_PORTS", "1-"), ("SLUICE_PORTS", "-1"), ("SLUICE_PORTS", "1;2"), ("SLUICE_PORTS", "1 2"),
+            ("SLUICE_PORTS", "http"),
+            ("SLUICE_PORTS", String(repeating: "1,", count: 16) + "1"), ("EF_LOG", "banner,,conn_drop"), ("EF_LOG", "loud"),
+            ("EF_LOG", ","), ("_NET_KERNEL_BYPASS_RECV_MODE", "-1"),
             ("EF_TCP", String(repeating: "0", count: 300)),
         ])
     func badValue(_ name: String, _ text: String) throws {
@@ -201,5 +208,20 @@ struct SeededGenerator: RandomNumberGenerator {
             #expect(isInRange, "\(name)=\(text)")
             if loaded.given == 0 { #expect(values(loaded) == values(Settings())) }
         }
+    }
+
+    @Test("ports: only those that are listed, without those that are kept out")
+    func ports() {
+        func admitted(_ text: String) -> [UInt16] {
+            let rules = settings(["SLUICE_PORTS": text]).ports
+            return ([0, 21, 22, 23, 6379, 65535] as [UInt16]).filter { rules.admits($0) }
+        }
+        #expect(admitted("") == [0, 21, 22, 23, 6379, 65535])
+        #expect(
+            admitted("6379") == [6379] && admitted("22-6379") == [22, 23, 6379]
+                && admitted("0-65535,!22") == [0, 21, 23, 6379, 65535])
+        #expect(admitted("!22") == [0, 21, 23, 6379, 65535] && admitted("!20-23,!65535") == [0, 6379])
+        #expect(admitted("21-23,!22,6379") == [21, 23, 6379] && admitted("!6379,6379") == [])
+        #expect(admitted("nonsense") == [0, 21, 22, 23, 6379, 65535], "a bad value keeps the default")
     }
 }

@@ -160,7 +160,11 @@ enum Meet {
         if unsafe process.isCrowded { return unsafe refuse(e, .resources) }
         // Whether rules exist cannot be read without privilege: who wants them obeyed gets the kernel lane.
         if s.withFilters == 2 { return unsafe refuse(e, .packetFilter) }
-        if unsafe !(e.pointee.role == 0 ? s.tcpClientLoopback : s.tcpServerLoopback) { return unsafe refuse(e, .setting) }
+        if unsafe !(e.pointee.role == 0
+            ? s.tcpClientLoopback && !s.tcpConnectHandover : s.tcpServerLoopback && !s.tcpListenHandover)
+        {
+            return unsafe refuse(e, .setting)
+        }
         if unsafe e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors) {
             unsafe e.pointee.reason = Reason.sharedByFork.number
             unsafe e.pointee.next_attempt = unsafe (e.pointee.messages_in &+ e.pointee.messages_out) &+ 16
@@ -172,6 +176,9 @@ enum Meet {
             return false
         }
         guard unsafe Identity.learn(e, fd) else { return false }
+        if unsafe !s.ports.admits(e.pointee.role == 0 ? e.pointee.remote.port : e.pointee.local.port) {
+            return unsafe refuse(e, .setting)
+        }
         let loopback =
             unsafe e.pointee.local.ip == e.pointee.remote.ip
             || Identity.isLoopback(e.pointee.local) && Identity.isLoopback(e.pointee.remote)
