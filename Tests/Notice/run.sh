@@ -1,0 +1,26 @@
+#!/bin/bash
+# What a user may notice: each known difference from the kernel that README names, shown; and that nothing else differs there.
+set -uo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+. "$here/../../Scripts/lib.sh"
+. "$here/../lib.sh"
+unset LD_PRELOAD
+
+# differs CASE KERNEL SLUICE: what is seen on the kernel, and under Sluice.
+differs() {
+    local on_kernel under_sluice
+    on_kernel=$(timeout 100 python3 "$here/notice.py" "$1" 2>&1)
+    under_sluice=$(LD_PRELOAD=${SLUICE_LIBRARY:-$library} timeout 100 python3 "$here/notice.py" "$1" 2>&1)
+    [ "$on_kernel" = "$2" ] && [ "$under_sluice" = "$3" ] && ok "$1: $2 on the kernel, $3 under Sluice" ||
+        not_ok "$1" "on the kernel $on_kernel, expected $2" "under Sluice $under_sluice, expected $3"
+}
+
+differs bad_buffer "Bad address" SIGSEGV
+differs counters_of_ss all "not all"
+differs counters_of_getsockopt all all
+differs descriptors none some
+differs one_answer both "one, then the other"
+if [ "$(id -u)" -eq 0 ]; then differs filter_sees all none; else skip filter_sees "looking at packets needs root"; fi
+differs stopped_program "last words" "last words"
+differs stopped_program_by_stdio "last words" nothing
+finish
