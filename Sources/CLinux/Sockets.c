@@ -1,5 +1,6 @@
 // Structures that Swift cannot import as they are: addresses, control messages, tcp_info, sock_diag.
 #include "CLinux.h"
+#include <linux/capability.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -218,6 +219,17 @@ long slc_each_epoll_member(int fd, void (*each)(void *, int, uint64_t), void *ar
     }
     slc_close((int)info);
     return n;
+}
+
+long slc_has_our_capabilities(int pid) {
+    struct __user_cap_header_struct who = {_LINUX_CAPABILITY_VERSION_3, 0}, whom = {_LINUX_CAPABILITY_VERSION_3, pid};
+    struct __user_cap_data_struct ours[2], theirs[2];
+    long r = slc_syscall3(SYS_capget, SLC_P(&who), SLC_P(ours), 0);
+    if (r >= 0) r = slc_syscall3(SYS_capget, SLC_P(&whom), SLC_P(theirs), 0);
+    if (r < 0) return r;
+    for (int i = 0; i < 2; i++)
+        if (ours[i].effective != theirs[i].effective || ours[i].permitted != theirs[i].permitted) return 0;
+    return 1;
 }
 
 long slc_peer_credentials(int fd, uint32_t *uid, int32_t *pid) {

@@ -39,7 +39,7 @@ ECHO = "import socket, sys\nc = socket.create_connection(('127.0.0.1', int(sys.a
 
 
 def none():
-    return laned()[0]
+    return consent() if len(sys.argv) > 2 else laned()[0]
 
 
 def young():
@@ -81,14 +81,20 @@ def in_child(body, uid=0):
 
 
 def consent():
+    """The peer is another user; or it has no capabilities, when so asked."""
     listener = socket.create_server(("127.0.0.1", 0))
+    weaker = "privilege" in sys.argv
 
     def peer():
+        if weaker:
+            header = struct.pack("<II", 0x20080522, 0)
+            if ctypes.CDLL(None).capset(header, bytes(24)):
+                os._exit(1)
         c = socket.create_connection(listener.getsockname())
         while c.send(c.recv(1)):
             pass
 
-    in_child(peer, uid=65534)
+    in_child(peer, uid=0 if weaker else 65534)
     acceptor, _ = listener.accept()
     for _ in range(20000):
         acceptor.send(b"x")

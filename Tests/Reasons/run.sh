@@ -10,7 +10,7 @@ stat=$build/bin/sluicestat
 [ -x "$stat" ] || missing "$stat; run Scripts/build"
 work=$(mktemp -d)
 space=sluice-reasons-$$
-trap '[ -z "$to" ] || exec {to}>&-; ip netns pids "$space" 2> /dev/null | xargs -r kill; ip netns del "$space" 2> /dev/null; rm -rf "$work"' EXIT
+trap '[ -z "$to" ] || exec {to}>&-; ip netns pids "$space" 2> /dev/null | xargs -r kill 2> /dev/null; ip netns del "$space" 2> /dev/null; rm -rf "$work"' EXIT
 to=
 launch=(env)
 
@@ -49,6 +49,13 @@ done
 for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=1-1023 'SLUICE_PORTS=!1024-65535'; do
     reason setting "$variable"
 done
+if [ "$(id -u)" -eq 0 ]; then
+    reason consent -- privilege
+    reason none EF_SHARE_WITH=-1 -- privilege
+    reason none EF_SHARE_WITH=-1 -- user
+else
+    skip "consent between privileges" "dropping capabilities needs some"
+fi
 reason packet_filter SLUICE_WITH_FILTERS=refuse
 reason limit EF_SHARE_WITH=-1
 reason chaos SLUICE_CHAOS=3

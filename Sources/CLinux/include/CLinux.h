@@ -163,6 +163,8 @@ SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
 /// One line `sluice[PID]: TEXT` on standard error, where %s stands for `word` and %d for `number`. Left out where it would block
 /// or raise SIGPIPE.
 SLC_HIDDEN void slc_log(const char *text, const char *word, long number);
+/// 1 when the process has exactly the capabilities, effective and permitted, of the calling thread (capget(2)); 0: others; or -errno.
+SLC_HIDDEN long slc_has_our_capabilities(int pid);
 /// SO_PEERCRED: process id of the other end, in our namespace.
 SLC_HIDDEN long slc_peer_pid(int fd);
 /// A duplicate of another process's descriptor (pidfd_getfd(2): what ptrace access allows).

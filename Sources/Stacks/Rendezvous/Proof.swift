@@ -4,11 +4,11 @@ import Counters
 import Settings
 import SharedMemory
 
-/// Who may share memory with us: the same effective user, or whom EF_SHARE_WITH names on both sides.
+/// Who may share memory with us: the same effective user with the same capabilities, or whom EF_SHARE_WITH names on both sides.
 public enum Consent {
-    public static func admits(_ uid: UInt32) -> Bool {
-        let own = slc_geteuid()
-        if uid == own { return true }
+    /// `pid`: 0 when the process is of another pid namespace, whose capabilities cannot be asked for.
+    public static func admits(_ uid: UInt32, _ pid: Int32) -> Bool {
+        if uid == slc_geteuid() && (pid == 0 || slc_has_our_capabilities(pid) != 0) { return true }
         let with = unsafe process.settings.shareWith
         return with == -1 || with > 0 && with == Int64(uid)
     }

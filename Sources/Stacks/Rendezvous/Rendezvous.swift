@@ -163,7 +163,7 @@ public enum Rendezvous {
         var uid: UInt32 = 0
         var pid: Int32 = 0
         guard unsafe slc_peer_credentials(m.pointee.meeting.channel, &uid, &pid) == 0 else { return .consent }
-        guard Consent.admits(uid) else { return .consent }
+        guard Consent.admits(uid, pid) else { return .consent }
         unsafe m.pointee.meeting.peerUid = uid
         unsafe m.pointee.meeting.peerPid = pid
         guard let counts = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0) else { return .ended }
