@@ -5,7 +5,7 @@ public struct Reason: Equatable, Sendable {
     public init(_ number: UInt32) { self.number = number }
 
     /// How many reasons there are; their numbers are `0 ..< count`.
-    public static var count: UInt32 { 27 }
+    public static var count: UInt32 { 28 }
 
     public static var none: Reason { Reason(0) }
     /// It has not shown yet that it will live.
@@ -60,4 +60,6 @@ public struct Reason: Equatable, Sendable {
     public static var limit: Reason { Reason(25) }
     /// Packet filters exist and the user wants them obeyed.
     public static var packetFilter: Reason { Reason(26) }
+    /// The two ends are looking for each other.
+    public static var meeting: Reason { Reason(27) }
 }

@@ -33,17 +33,19 @@ extension Reason {
                 "Nothing to do: the loopback lane joins two programs of one host and one namespace.")
         case .plainPeer:
             ReasonText(
-                "plain_peer", "The program at the other end did not answer: it does not run under Sluice.",
-                "Start the other program under Sluice too. Statically linked and set-uid programs cannot be.")
+                "plain_peer",
+                "The program at the other end did not answer: it does not run under Sluice, or its settings keep it out.",
+                "Start the other program under Sluice too (statically linked and set-uid ones cannot be), or ask sluicestat why of it."
+            )
         case .setting:
             ReasonText(
                 "setting", "A setting turned the lane off for this socket.",
-                "Look at SLUICE_PORTS, EF_DONT_ACCELERATE, EF_TCP, EF_TCP_CLIENT_LOOPBACK and EF_TCP_SERVER_LOOPBACK on both sides."
+                "Look at SLUICE_PORTS, EF_DONT_ACCELERATE, EF_TCP, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
             )
         case .consent:
             ReasonText(
                 "consent", "The other end runs as another user or with other privileges, and not both sides consent.",
-                "Set EF_SHARE_WITH to the other user's uid on both sides (-1: everyone).")
+                "Set EF_SHARE_WITH to the other user's uid on both sides (-1: everyone; the only way to admit root).")
         case .proof:
             ReasonText(
                 "proof", "The process that answered could not prove that it holds the other end of this connection.",
@@ -136,6 +138,10 @@ extension Reason {
             ReasonText(
                 "packet_filter", "SLUICE_WITH_FILTERS=refuse keeps local connections where packet filters see every segment.",
                 "Set SLUICE_WITH_FILTERS=bypass, or unset it, if lanes need not pass the filters.")
+        case .meeting:
+            ReasonText(
+                "meeting", "It looks for the other end and has had no answer yet; it goes on with the program's next calls.",
+                "Wait. If it stays so, see whether the other program runs under Sluice, with a like SLUICE_LANE_AT.")
         default: nil
         }
     }

@@ -7,10 +7,18 @@ public struct PortRules: Sendable {
     /// Low and high port of each, 16 bits each, and a bit for each that is kept out. (Zeroes that need no code to be made.)
     private var ranges = SIMD16<UInt32>()
     private var out: UInt32 = 0
+    private var isClosed = false
     /// How many there are; 0: all ports are let in.
     public private(set) var count = 0
 
     public init() {}
+
+    /// No port is let in: what was meant is not known.
+    static var none: PortRules {
+        var rules = PortRules()
+        rules.isClosed = true
+        return rules
+    }
 
     /// Nil: malformed, a port beyond 65535, a range that runs backwards, or too many. Allocates nothing, never traps.
     init?(_ text: EnvironmentText) {
@@ -65,6 +73,6 @@ public struct PortRules: Sendable {
             }
             place += 1
         }
-        return isListed || !hasList
+        return !isClosed && (isListed || !hasList)
     }
 }

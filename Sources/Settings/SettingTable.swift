@@ -38,7 +38,7 @@ extension Setting {
         case .ports:
             .number(
                 "SLUICE_PORTS", 0, 0...16,
-                "Which connections may have a lane, by the port of their accepting end: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22.",
+                "Which connections may have a lane, by the port of their accepting end: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22. A value that cannot be used lets none in.",
                 text: "all", kind: .ports)
         default:
             .words(

@@ -65,6 +65,7 @@ public struct Settings: Sendable {
                         if setting == .ports, let rules = PortRules(text) { ports = rules }
                     } else {
                         bad |= bit
+                        if setting == .ports { ports = .none }
                     }
                 }
             }

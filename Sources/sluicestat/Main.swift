@@ -12,6 +12,7 @@ import Glibc
                 Exit status: 0 success; 1 the process or descriptor does not exist, is no socket, or does not run under \
                 Sluice; 2 it may not be read; 64 wrong usage.
                 """,
+            version: "0.1.0",
             subcommands: [Netstat.self, Why.self, Tables.self])
     }
 }

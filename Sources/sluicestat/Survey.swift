@@ -44,8 +44,8 @@ struct Survey {
     private(set) var badStacks: [(process: Int32, error: StackError)] = []
     private(set) var kernel: KernelSockets
     private(set) var rows: [SocketRow] = []
-    /// The processes have loaded the library, whether they have a stack or not.
-    var isLoaded = false
+    /// Why the processes, which have loaded the library, do not track a TCP socket; nil: for what their stacks tell.
+    var untracked: Reason?
 
     /// Looks at these processes and at all sockets of their network namespaces and of the tool's own.
     init(_ processes: [ProcessRecord], includesUDP: Bool) {
@@ -117,8 +117,8 @@ struct Survey {
     func reason(of row: SocketRow) -> UInt32? {
         if let endpoint = row.endpoint { return endpoint.isBypassed ? nil : endpoint.reason }
         let hasStack = row.holders.contains { holder in stacks.contains { $0.holders.contains(holder.process) } }
-        guard hasStack || isLoaded && !row.holders.isEmpty else { return nil }
-        return row.isTCP ? Reason.foreignOrigin.number : Reason.kind.number
+        guard hasStack || untracked != nil && !row.holders.isEmpty else { return nil }
+        return row.isTCP ? (untracked ?? .foreignOrigin).number : Reason.kind.number
     }
 
     /// The sockets of these processes by number, for endpoints that have not asked for their cookie yet.

@@ -38,7 +38,7 @@ struct Why: ParsableCommand {
     func run() throws {
         let process = findProcess()
         var survey = Survey([process], includesUDP: true)
-        survey.isLoaded = hasLoaded(process)
+        if hasLoaded(process) { survey.untracked = isTurnedOff(process) ? .setting : .foreignOrigin }
         var rows = survey.rows.filter { !$0.holders.isEmpty }
         if let descriptor = socket.descriptor {
             rows = rows.filter { $0.holders.contains { $0.descriptor == descriptor } }
@@ -88,6 +88,17 @@ struct Why: ParsableCommand {
         fileBytes("/proc/\(process.id)/maps").map { String(decoding: $0, as: UTF8.self).contains("libsluice.so") } ?? false
     }
 
+    /// Does its environment, as it was at start, turn acceleration off?
+    private func isTurnedOff(_ process: ProcessRecord) -> Bool {
+        let variables = (fileBytes("/proc/\(process.id)/environ") ?? []).split(separator: 0)
+        func value(_ name: String) -> Substring? {
+            variables.lazy.map { String(decoding: $0, as: UTF8.self) }.first { $0.hasPrefix(name + "=") }?.dropFirst(
+                name.count + 1)
+        }
+        guard value("EF_LOAD_ENV") != "0" else { return false }
+        return value("EF_DONT_ACCELERATE") == "1" || value("EF_TCP") == "0"
+    }
+
     /// Why a process has no stack.
     private func absence(_ process: ProcessRecord) -> String {
         if hasLoaded(process) {
@@ -110,7 +121,9 @@ struct Why: ParsableCommand {
             table.rows.append([descriptors, row.local.dotted, row.remote.dotted, row.stateName, lane, reason])
         }
         let bypassed = rows.count { $0.isBypassed }
-        print("Process \(process.id) (\(process.command)): \(rows.count) sockets, \(bypassed) bypass the kernel")
+        print(
+            "Process \(process.id) (\(process.command)): \(rows.count) \(rows.count == 1 ? "socket" : "sockets"), \(bypassed) past the kernel"
+        )
         print(table.text, terminator: "")
         if others > 0 { print("\(others) more sockets are not bound, or neither TCP nor UDP.") }
         for number in reasons.sorted() {

@@ -59,7 +59,17 @@ def plain_peer():
 
 
 def setting():
-    return laned()[0]  # with EF_TCP_CLIENT_LOOPBACK=0
+    return laned()[0]  # with EF_TCP_CLIENT_LOOPBACK=0 and others
+
+
+def meeting():
+    listener = socket.create_server(("127.0.0.1", 0))
+    plain_program(ECHO, str(listener.getsockname()[1]))
+    acceptor, _ = listener.accept()
+    for _ in range(20):
+        acceptor.send(b"x")
+        acceptor.recv(1)
+    return acceptor
 
 
 def packet_filter():

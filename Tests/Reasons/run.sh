@@ -43,10 +43,10 @@ reason() {
     rm -f "$work/to" "$work/from"
 }
 
-for name in none young plain_peer consent proof namespace foreign_origin shared_by_fork resources exec passed foreign_call option urgent_data sealed_off peer_handed_back damaged ended kind listening; do
+for name in none young meeting plain_peer consent proof namespace foreign_origin shared_by_fork resources exec passed foreign_call option urgent_data sealed_off peer_handed_back damaged ended kind listening; do
     reason "$name"
 done
-for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=1-1023 'SLUICE_PORTS=!1024-65535'; do
+for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=1-1023 'SLUICE_PORTS=!1024-65535' SLUICE_PORTS=htpp EF_DONT_ACCELERATE=1 EF_TCP=0; do
     reason setting "$variable"
 done
 if [ "$(id -u)" -eq 0 ]; then
