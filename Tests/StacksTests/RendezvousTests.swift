@@ -268,6 +268,41 @@ extension StacksTests {
             #expect(passed.allAreClosed())
         }
 
+        @Test("connecting end: an answer that another connection of the pair reads is kept for the meeting")
+        func answerReadByAnother() throws {
+            let c = try Connection()
+            let name = Int32(slc_socket(AF_UNIX, 5 | 0o2000000 | 0o4000, 0))
+            var (address, length) = c.name()
+            try #require(slc_bind(name, &address, length) == 0 && slc_listen(name, 4) == 0)
+            defer { slc_close(name) }
+            _ = Rendezvous.step(c.connector, c.client)
+            let fake = FakeEnd(socket: Int32(slc_accept4(name, nil, nil, 0o2000000 | 0o4000)))
+            let set = proof(c.server)
+            fake.send(hello(), [set])
+            slc_close(set)
+            _ = Rendezvous.step(c.connector, c.client)
+            try #require(c.connector.local.pointee.meeting.step == .offered)
+            let pair = try #require(process.pairs)
+            var ready = hello()
+            ready.kind = UInt32(SL_MESSAGE_READY)
+            fake.send(ready)
+            // What would keep a sleeper of another connection awake is gone from the channel.
+            process.lock.acquire()
+            pair.readChannel()
+            process.lock.release()
+            var byte: UInt8 = 0
+            #expect(slc_recvfrom(pair.pointee.channel, &byte, 1, 0x42) == -Int(EAGAIN))
+            guard case .met(_, _, _, let rings) = Rendezvous.step(c.connector, c.client) else {
+                Issue.record("no lane")
+                return
+            }
+            Memory.unmap(UInt64(UInt(bitPattern: rings)), 2 * Int(pair.pointee.ringBytes))
+            #expect(!pair.pointee.awaitsReady)
+            c.connector.local.pointee.meeting.end()
+            fake.close()
+            forgetPairs()
+        }
+
         @Test("an open control channel: wild messages, wild descriptors", arguments: [91, 92, 93, 94] as [UInt64])
         func wildChannel(seed: UInt64) throws {
             process.start()

@@ -64,7 +64,8 @@ enum Lane {
         unsafe setKernelLowWater(fd, 1, e)
         count(StackCounter.lanesOpened)
         let reason = unsafe EpollSet.laneAttached(e)
-        if reason != .none { unsafe handBack(e, fd, reason, foreign: true) }
+        // The peer has not been told yet that it may use the ring: there is nothing to wait for.
+        if reason != .none { _ = unsafe beginHandBack(e, fd, reason, foreign: true) }
     }
 
     /// SO_RCVLOWAT is ours while there is a lane: the kernel socket alone cannot know what is there.
@@ -146,7 +147,8 @@ enum Lane {
         guard let w = unsafe e.writer, unsafe e.tx.pointee.phase & 1 == 1 else { return }
         let end = unsafe w.claim() ?? e.tx.pointee.offset
         // In this order: a receiver says that it is taking and then looks for the claim.
-        let control = unsafe slc_acquire_u32(&w.direction.pointee.rx_control)
+        var control = unsafe slc_acquire_u32(&w.direction.pointee.rx_control)
+        if unsafe control == UInt32(SL_RX_TAKING) && TakeBack.isStranger(e) { control = UInt32(SL_RX_OPEN) }
         if control == UInt32(SL_RX_TAKING) { unsafe TakeBack.awaitReceiver(w.direction) }
         unsafe slc_set_u64(&w.direction.pointee.ring_end, end)
         unsafe e.tx.pointee.other_offset = end

@@ -25,7 +25,10 @@ extension Lane {
             let error = unsafe takeError(e)
             return error != 0 ? -Int(error) : brokenPipe
         }
-        while true {
+        // Each turn is a change of the peer's words: one that changes them all the time keeps us only so long.
+        var turns = 0
+        while turns < 64 {
+            turns &+= 1
             if unsafe e.tx.pointee.phase & 1 == 1 {
                 if unsafe slc_relaxed_u32(&writer.direction.pointee.rx_control) != UInt32(SL_RX_OPEN) {
                     unsafe settle(e, fd)
@@ -40,6 +43,7 @@ extension Lane {
             if unsafe source.total > 0 && enterRing(e, fd) { continue }
             return unsafe kernelSend(e, fd, &source, flags)
         }
+        return unsafe damaged(e, fd)
     }
 
     @inline(__always)

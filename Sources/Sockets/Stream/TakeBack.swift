@@ -4,7 +4,8 @@ import SharedMemory
 import Stacks
 
 /// The receiver has left the ring for good with bytes unread. The sender takes them back at its next call; one that makes
-/// no call for a while is helped: where ptrace access allows it, the receiver sends them by the sender's own socket.
+/// no call for a while is helped: where ptrace access allows it, the receiver sends them by the sender's own socket. Not
+/// between users: who shares memory with another one shall not be able to keep him waiting.
 enum TakeBack {
     /// How long a call waits for all its peers together: 0.2 s from now (CLOCK_MONOTONIC, ns).
     static func patience() -> UInt64 { slc_now_ns() &+ 200_000_000 }
@@ -13,7 +14,10 @@ enum TakeBack {
     static func await(_ e: Endpoint, until end: UInt64) {
         guard let d = unsafe e.rxDirection else { return }
         let began = slc_now_ns()
-        var helped = false
+        let isStranger = unsafe isStranger(e)
+        // One that sleeps has been woken by now, and takes back without being waited for.
+        let end = isStranger ? min(end, began &+ 1_000_000) : end
+        var helped = isStranger
         while unsafe slc_acquire_u32(&d.pointee.phase) & 1 == 1 && (slc_now_ns() < end || !helped) {
             if !helped && (slc_now_ns() &- began > 1_000_000 || slc_now_ns() >= end) {
                 helped = true
@@ -23,6 +27,9 @@ enum TakeBack {
             _ = unsafe slc_ppoll(nil, 0, &pause, nil)
         }
     }
+
+    /// Is the peer another user?
+    static func isStranger(_ e: Endpoint) -> Bool { unsafe e.local.pointee.pair?.pointee.isStranger ?? true }
 
     /// Under TAKING the sender waits before it leaves the ring itself.
     private static func help(_ e: Endpoint, _ d: Direction) -> Bool {

@@ -71,13 +71,14 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         switch target {
         case .data:
             if unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return false }
+            if unsafe slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase) { return true }
+            // What is claimed comes by the kernel; a claim that lasts is no news.
             return unsafe slc_acquire_u64(&rx.pointee.producer) != slc_relaxed_u64(&e.rx.pointee.offset)
-                || slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase)
+                && slc_relaxed_u64(&rx.pointee.consumer) & ringClaim == 0
         case .space:
             if unsafe slc_relaxed_u32(&e.tx.pointee.phase) & 1 == 0 { return false }
             let used = unsafe slc_relaxed_u64(&e.tx.pointee.offset) &- slc_acquire_u64(&tx.pointee.consumer)
             return unsafe used <= e.pointee.tx_limit &- e.pointee.tx_limit / 3
-                || slc_acquire_u32(&tx.pointee.closed) != 0
         }
     }
 

@@ -43,8 +43,10 @@ import SharedMemory
     /// Our waiters (addresses), by their number in the pair; 0: free.
     public var waiters: UnsafeMutablePointer<UInt>
     public var peerIsGone = false
-    /// A meeting reads `channel` until the peer has answered to the first offer.
+    /// A meeting waits for the peer's answer to the first offer on `channel`, too: whoever reads it there keeps it for that one.
     public var awaitsReady = false
+    var answer = sl_message()
+    var hasAnswer = false
 
     public static var maximumRegions: Int32 { 256 }
     /// Regions that this process has with all processes of another user together.
@@ -191,13 +193,8 @@ extension UnsafeMutablePointer where Pointee == Pair {
         return nil
     }
 
-    /// Takes in what came over the control channel: bells, rings. Under the process lock.
+    /// Takes in what came over the control channel: bells, rings, the answer to the first offer. Under the process lock.
     public func readChannel() {
-        guard unsafe !pointee.awaitsReady else { return }
-        unsafe readMessages()
-    }
-
-    private func readMessages() {
         var budget = 64
         while budget > 0 {
             budget -= 1
@@ -213,6 +210,11 @@ extension UnsafeMutablePointer where Pointee == Pair {
                 return
             }
             let fits = n == MemoryLayout<sl_message>.size && m.magic == SL_MESSAGE_MAGIC
+            let isAnswer = m.kind == UInt32(SL_MESSAGE_READY) || m.kind == UInt32(SL_MESSAGE_REFUSE)
+            if unsafe fits && isAnswer && pointee.awaitsReady && !pointee.hasAnswer {
+                unsafe pointee.answer = m
+                unsafe pointee.hasAnswer = true
+            }
             if unsafe fits && m.kind == UInt32(SL_MESSAGE_BELL) && m.index < 64 && passed >= 0 && !pointee.isStranger {
                 let old = unsafe pointee.bells[Int(m.index)]
                 unsafe pointee.bells[Int(m.index)] = OwnDescriptor.adopt(Int(passed))
@@ -222,6 +224,16 @@ extension UnsafeMutablePointer where Pointee == Pair {
                 _ = slc_close(passed)
             }
         }
+    }
+
+    /// The answer to the first offer, if it was read by another connection. Takes the process lock.
+    func takeAnswer(_ m: inout sl_message) -> Bool {
+        unsafe process.lock.acquire()
+        defer { unsafe process.lock.release() }
+        guard unsafe pointee.hasAnswer else { return false }
+        unsafe m = unsafe pointee.answer
+        unsafe pointee.hasAnswer = false
+        return true
     }
 
     /// All its descriptors are to be closed: lanes that are open go on without, as they go back to the kernel.

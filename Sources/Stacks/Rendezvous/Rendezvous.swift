@@ -208,6 +208,11 @@ public enum Rendezvous {
     static func receive(_ e: Endpoint, _ m: inout sl_message, _ passed: inout Int32, _ broken: inout Bool) -> Bool {
         let own = unsafe e.local
         unsafe own.pointee.meeting.looks &+= 1
+        if let pair = unsafe own.pointee.pair, unsafe pair.pointee.awaitsReady,
+            unsafe pair.pointee.channel == own.pointee.meeting.channel && pair.takeAnswer(&m)
+        {
+            return true
+        }
         // A peer with many connections to meet takes its time: later looks are rarer.
         if unsafe own.pointee.meeting.looks > patience && own.pointee.meeting.looks & 7 != 0 { return false }
         var n = unsafe slc_recvfrom(own.pointee.meeting.channel, nil, 0, 0x2 | 0x40)  // is there anything?
