@@ -4,7 +4,8 @@ kernel, and says a line for each module and mode.
 usage: compare.py --python FILE --library FILE --stat FILE --work FOLDER --logs FOLDER --modes MODE,...
        [--jobs N] [--limit SECONDS] MODULE...
 
-A mode is default, first (lanes at the first byte) or chaos:SEED (lanes opened and handed back at random).
+A mode is default, first (lanes at the first byte), at:MESSAGES (lanes after these), or chaos:SEED (lanes at the first byte,
+handed back at random; rings of one page). Tests that are left out are listed, with the reason, in runs.py.
 
 The rule. A module runs once on the plain kernel and once in each mode. A test whose result in a mode is another one than on
 the plain kernel is looked at again in that mode, five times: alone (with the others that differ), and in the whole module,
@@ -14,6 +15,8 @@ A hang (nothing ends for --limit seconds) and a crash of the interpreter are fai
 """
 import argparse
 import concurrent.futures
+import os
+import signal
 import threading
 
 import runs
@@ -81,11 +84,12 @@ class Module:
     def compare(self, mode):
         title = f"{self.name}, {mode}"
         outcome = self.runner.run(self.name, mode)
-        self.lanes += outcome.counters.get("lanes_opened", 0)
-        self.ring_bytes += outcome.counters.get("ring_bytes_ended", 0)
+        lanes, ring_bytes = outcome.counters.get("lanes_opened", 0), outcome.counters.get("ring_bytes_ended", 0)
+        self.lanes, self.ring_bytes = self.lanes + lanes, self.ring_bytes + ring_bytes
         if self.ended_badly(title, outcome):
             return
-        found = self.differing(outcome, set(outcome.results) | set(self.plain.results))
+        names = {name for name in self.plain.results if not runs.is_left_out(name, mode)}
+        found = self.differing(outcome, names | set(outcome.results))
         logs = {name: outcome.log for name in found}
         again = {}
         if found:
@@ -100,7 +104,8 @@ class Module:
                 kernel = " or ".join(sorted(self.seen.get(name, {"missing"})))
                 self.lines.append(f"     {name}: {result}, on the plain kernel {kernel}; log: {logs[name]}")
         else:
-            self.ok(f"{title}: {len(outcome.results)} tests as on the plain kernel ({outcome.seconds:.0f} s)")
+            count = len(outcome.results)
+            self.ok(f"{title}: {count} tests as on the plain kernel; {lanes} lane ends, {ring_bytes} bytes ({outcome.seconds:.0f} s)")
 
     def look_again(self, mode, title, found, again, logs):
         """The rule above. Fills `again`; false when a run hung or crashed."""
@@ -134,7 +139,15 @@ def tail(path):
         return file.read().splitlines()[-40:]
 
 
+def stop(number, frame):
+    """Nothing stays behind when the suite is ended from outside."""
+    runs.kill_marked()
+    os._exit(128 + number)
+
+
 def main():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
     parser = argparse.ArgumentParser()
     for option in ("--python", "--library", "--stat", "--work", "--logs", "--modes"):
         parser.add_argument(option, required=True)

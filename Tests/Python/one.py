@@ -1,10 +1,12 @@
 """Runs one module of Python's own tests and writes a line for each test: its result, a tab, its id.
 
-usage: one.py RESULTS MODULE [ID...]    the tests with these ids only, when there are any
+usage: one.py RESULTS MODULE [--without WORD]... [ID...]
+    only the tests with these ids, when there are any; none whose id has one of the words
 
 Results are pass, fail, error, skip, expected-failure and unexpected-success; a line `start` precedes each. At the end it
 writes `done` and waits for its standard input to end, so that others can look at the process.
 """
+import argparse
 import faulthandler
 import os
 import random
@@ -18,8 +20,6 @@ import unittest
 RESOURCES = ["cpu", "subprocess", "walltime", "decimal", "tzdata"]
 # They ask for a network and use this host only.
 LOCAL = ["test.test_socketserver"]
-# They carry no TCP, and hang on the plain kernel of a virtual machine whose host does not answer.
-LEFT_OUT = ["VSOCK"]
 
 
 class Results(unittest.TestResult):
@@ -86,19 +86,26 @@ class Results(unittest.TestResult):
             self.came_to(subtest, "fail" if issubclass(err[0], test.failureException) else "error", err)
 
 
-def selected(suite, names):
+def selected(suite, names, left_out):
     """The suite with only the tests that have one of the names, if any, and are not left out, in the same order."""
     kept = unittest.TestSuite()
     for test in suite:
         if isinstance(test, unittest.TestSuite):
-            kept.addTest(selected(test, names))
-        elif (not names or test.id() in names) and not any(word in test.id() for word in LEFT_OUT):
+            kept.addTest(selected(test, names, left_out))
+        elif (not names or test.id() in names) and not any(word in test.id() for word in left_out):
             kept.addTest(test)
     return kept
 
 
 def main():
-    path, module, names = sys.argv[1], sys.argv[2], set(sys.argv[3:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--without", action="append", default=[])
+    for name, count in (("results", None), ("module", None), ("names", "*")):
+        parser.add_argument(name, nargs=count)
+    options = parser.parse_args()
+    # Tests may look at the arguments.
+    del sys.argv[1:]
+    module = options.module
     faulthandler.enable()
     faulthandler.register(signal.SIGRTMAX - 2, all_threads=True)
     random.seed(1)
@@ -106,14 +113,14 @@ def main():
 
     support.use_resources = RESOURCES + ["network"] * (module in LOCAL)
     support.verbose = 0
-    results = Results(path)
+    results = Results(options.results)
     try:
         suite = unittest.defaultTestLoader.loadTestsFromName(module)
     except unittest.SkipTest as reason:
         print(reason)
         results.line("skip", module)
         suite = unittest.TestSuite()
-    selected(suite, names).run(results)
+    selected(suite, set(options.names), options.without).run(results)
     support.gc_collect()
     results.line("done", module)
     os.read(0, 1)

@@ -1,4 +1,5 @@
 """Runs of one module of Python's tests in a mode, each in a process and a folder of its own, watched for hangs."""
+import fnmatch
 import json
 import os
 import shutil
@@ -8,8 +9,26 @@ import time
 import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Tests that are left out, by a word of their ids, the modes in which they are, and the reason.
+LEFT_OUT = [
+    ("VSOCK", "*", "no TCP, and they hang on the plain kernel of a virtual machine whose host does not answer"),
+    ("test_server.SelectorStartServerTests.test_start_server_1", "chaos*",
+     "sends 5121 bytes by one non-blocking send and does not look at its count: the ring of the chaos mode has one page"),
+    ("test_sslproto.SelectorStartTLSTests.test_start_tls_client", "chaos*",
+     "asyncio's start_tls fails when the bytes before it do not fit at once: the ring of the chaos mode has one page"),
+]
 DUMP = signal.SIGRTMAX - 2
+# Which processes are ours: each has this variable, its value begins with ALL.
 MARK = "SLUICE_PYTHON_RUN"
+ALL = uuid.uuid4().hex
+
+
+def left_out(mode):
+    return [word for word, modes, _ in LEFT_OUT if fnmatch.fnmatch(mode, modes)]
+
+
+def is_left_out(name, mode):
+    return any(word in name for word in left_out(mode))
 
 
 class Outcome:
@@ -27,16 +46,24 @@ class Outcome:
 
 
 def marked(mark):
-    """Ids of the processes that a run has started, and of their children."""
+    """Ids of the processes whose mark begins so."""
     wanted = f"{MARK}={mark}".encode()
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             try:
                 with open(f"/proc/{entry}/environ", "rb") as file:
-                    if wanted in file.read().split(b"\0"):
+                    if any(variable.startswith(wanted) for variable in file.read().split(b"\0")):
                         yield int(entry)
             except OSError:
                 pass
+
+
+def kill_marked(mark=ALL):
+    for process in list(marked(mark)):
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 class Runner:
@@ -50,37 +77,38 @@ class Runner:
         variables |= {"HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", MARK: mark}
         if mode != "plain":
             variables["LD_PRELOAD"] = self.library
-        if mode == "first":
-            variables["SLUICE_LANE_AT"] = "0"
-        elif mode.startswith("chaos:"):
-            variables["SLUICE_CHAOS"] = mode[6:]
+        kind, _, number = mode.partition(":")
+        variables |= {
+            "first": {"SLUICE_LANE_AT": "0"},
+            "at": {"SLUICE_LANE_AT": number},
+            "chaos": {"SLUICE_LANE_AT": "0", "SLUICE_CHAOS": number},
+        }.get(kind, {})
         return variables
 
     def run(self, module, mode, names=()):
-        mark = uuid.uuid4().hex
-        folder = os.path.join(self.work, mark[:12])
+        name = uuid.uuid4().hex[:8]
+        mark = f"{ALL}-{name}"
+        folder = os.path.join(self.work, name)
         os.mkdir(folder)
         outcome = Outcome()
-        outcome.log = os.path.join(self.logs, f"{module}-{mode}-{mark[:6]}.log")
+        outcome.log = os.path.join(self.logs, f"{module}-{mode}-{name}.log")
         results = f"{folder}.results"
         open(results, "w").close()
         start = time.monotonic()
         command = [self.python, os.path.join(HERE, "one.py"), results, module, *names]
+        for word in left_out(mode):
+            command += ["--without", word]
+        environment = self.environment(mode, folder, mark)
         with open(outcome.log, "w") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, start_new_session=True,
-                env=self.environment(mode, folder, mark))
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, start_new_session=True, env=environment)
         try:
             self.watch(process, results, outcome, mode)
         finally:
             outcome.seconds = time.monotonic() - start
             process.kill()
             process.wait()
-            for other in list(marked(mark)):
-                try:
-                    os.kill(other, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            kill_marked(mark)
             shutil.rmtree(folder, ignore_errors=True)
         return outcome
 
