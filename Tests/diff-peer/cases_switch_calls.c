@@ -12,25 +12,25 @@ static void be_stopped(int fd) {
     dp_hear("seized");
 }
 
-static bool reads(const struct user_regs_struct *r, int fd) {
-    bool is_read = r->orig_rax == SYS_read || r->orig_rax == SYS_recvfrom || r->orig_rax == SYS_recvmsg;
-    return is_read && (int)r->rdi == fd && (long)r->rax == -ENOSYS;
+static bool is_read(long number) { return number == SYS_read || number == SYS_recvfrom || number == SYS_recvmsg; }
+static bool is_write(long number) {
+    return number == SYS_write || number == SYS_sendto || number == SYS_sendmsg || number == SYS_shutdown;
 }
 
-/// Returns when the other role stands before a system call that reads the descriptor it has told.
-static void stop_at_read(void) {
+/// Returns when the other role stands before such a system call on the descriptor that it has told.
+static void stop_at(bool (*wanted)(long)) {
     int fd = -1, status;
-    struct user_regs_struct registers = {0};
+    struct user_regs_struct r = {0};
     dp_hear_data(&fd, sizeof fd);
     DP_MUST(ptrace(PTRACE_SEIZE, dp_peer_pid, 0, PTRACE_O_TRACESYSGOOD));
     DP_MUST(ptrace(PTRACE_INTERRUPT, dp_peer_pid, 0, 0));
     DP_MUST(waitpid(dp_peer_pid, &status, __WALL));
     dp_tell("seized");
-    while (!reads(&registers, fd)) {
+    do {
         DP_MUST(ptrace(PTRACE_SYSCALL, dp_peer_pid, 0, 0));
         if (waitpid(dp_peer_pid, &status, __WALL) != dp_peer_pid || !WIFSTOPPED(status)) dp_fail("the other role has ended");
-        DP_MUST(ptrace(PTRACE_GETREGS, dp_peer_pid, 0, &registers));
-    }
+        DP_MUST(ptrace(PTRACE_GETREGS, dp_peer_pid, 0, &r));
+    } while (!wanted((long)r.orig_rax) || (int)r.rdi != fd || (long)r.rax != -ENOSYS);
 }
 
 static void let_go(void) { DP_MUST(ptrace(PTRACE_DETACH, dp_peer_pid, 0, 0)); }
@@ -67,7 +67,7 @@ DP_CASE(switch, bytes_and_end_under_a_read) {
         dp_socket_error(fd);
         dp_say(fd, "last");
     } else {
-        stop_at_read();
+        stop_at(is_read);
         dp_say(fd, "there and back");
         DP(shutdown(fd, SHUT_WR));
         let_go();
@@ -87,7 +87,7 @@ DP_CASE(switch, bytes_and_close_under_a_read) {
         dp_sync("closed");
         return;
     }
-    stop_at_read();
+    stop_at(is_read);
     dp_say(fd, "there and back");
     DP(shutdown(fd, SHUT_WR));
     let_go();
@@ -105,10 +105,38 @@ DP_CASE(switch, bytes_under_a_read) {
         read_on(fd);
         dp_say(fd, "heard");
     } else {
-        stop_at_read();
+        stop_at(is_read);
         dp_say(fd, "there");
         let_go();
         dp_recv(fd, 64, 0);
+    }
+    dp_sync("end");
+    dp_close(fd);
+}
+
+static void read_once(void *fd) { dp_recv(*(int *)fd, 64, MSG_DONTWAIT); }
+
+DP_CASE(switch, read_while_the_sender_takes_back) {
+    // Bytes that poll has reported do not become unreadable while the sender brings them from the ring to the kernel.
+    int fd = one_way();
+    if (dp_server) {
+        dp_say(fd, "reported");
+        dp_hear("reported");
+        be_stopped(fd);
+        DP(shutdown(fd, SHUT_WR));
+        dp_recv(fd, 64, 0);
+    } else {
+        dp_poll(fd, POLLIN, -1);
+        dp_tell("reported");
+        stop_at(is_write);
+        dp_worker reader;
+        dp_start(&reader, "reader", read_once, &fd);
+        // A call that waits for the sender must find it going on; one that does not has long returned.
+        usleep(5000);
+        let_go();
+        dp_join(&reader);
+        dp_recv(fd, 64, 0);
+        dp_say(fd, "read");
     }
     dp_sync("end");
     dp_close(fd);

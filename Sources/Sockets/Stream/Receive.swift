@@ -248,6 +248,8 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
     let interrupts = Interrupts()
     let goal: Int
     var isHeld = false
+    /// How long a call that does not block waits for bytes that are being taken back; 0: not yet.
+    private var takeBackEnd: UInt64 = 0
 
     init(_ e: Endpoint, _ fd: Int32, _ flags: ReceiveFlags, _ total: Int) {
         unsafe self.e = unsafe e
@@ -267,7 +269,11 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
             if flags.peek && r > 0 || r > 0 && target.done >= goal { return target.done }
             if r == 0 || r < 0 && r != -Int(EAGAIN) { return ended(target, r) }
             if r < 0 {
-                if dontWait { return target.done > 0 ? target.done : -Int(EAGAIN) }
+                if dontWait {
+                    if target.done > 0 || !comes() { return target.done > 0 ? target.done : -Int(EAGAIN) }
+                    r = unsafe Lane.receiveNow(e, fd, &target, flags)
+                    continue
+                }
                 if wait == nil {
                     isHeld = unsafe Lane.hold(e)
                     if !isHeld { return target.done > 0 ? target.done : useKernel }
@@ -295,6 +301,18 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
 
     /// The number that the call was made with is another file's by now.
     private var isReplaced: Bool { unsafe DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) }
+
+    /// A call that does not block may follow a report of bytes in the ring. When the sender is just taking them back, it
+    /// waits until they are in the kernel: 50 ms at most, as the sender is in the middle of a call.
+    private mutating func comes() -> Bool {
+        guard unsafe Lane.isOnItsWay(e, fd) else { return false }
+        let now = slc_now_ns()
+        if takeBackEnd == 0 { takeBackEnd = now &+ 50_000_000 }
+        var p = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+        var pause = timespec(tv_sec: 0, tv_nsec: 200_000)
+        _ = unsafe slc_ppoll(&p, 1, &pause, nil)
+        return now < takeBackEnd
+    }
 
     private func ended(_ target: UserBytes, _ r: Int) -> Int {
         if target.total == 0 { return 0 }

@@ -81,12 +81,12 @@ extension Lane {
         return r
     }
 
-    /// The stream has ended in the kernel before all that was taken back came: the sender was killed in between. The rest
-    /// still lies in the ring. Nil: nothing is missing.
-    private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
-        guard let reader = unsafe e.reader, unsafe e.rx.pointee.phase & 1 == 0, unsafe e.rx.pointee.phase > 0 else { return nil }
+    /// What was taken back and has not come by the kernel yet, by its place in the ring.
+    private static func missing(_ e: Endpoint, _ reader: RingReader) -> (UInt64, UInt64)? {
         let d = unsafe reader.direction
-        if unsafe slc_acquire_u32(&d.pointee.ended) == UInt32(SL_ENDED) { return nil }
+        guard unsafe e.rx.pointee.phase & 1 == 0, unsafe e.rx.pointee.phase > 0,
+            unsafe slc_acquire_u32(&d.pointee.ended) != UInt32(SL_ENDED)
+        else { return nil }
         let end = unsafe slc_relaxed_u64(&d.pointee.ring_end)
         let producer = unsafe slc_acquire_u64(&d.pointee.producer)
         let came = unsafe e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)
@@ -94,9 +94,26 @@ extension Lane {
         guard taken <= reader.bytes, came < taken, unsafe slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase else {
             return nil
         }
+        return (end &+ came, taken &- came)
+    }
+
+    /// Is the sender taking back what lies unread in the ring? It could be read before, and will come by the kernel.
+    static func isOnItsWay(_ e: Endpoint, _ fd: Int32) -> Bool {
+        let lock = unsafe RobustLock(&e.rx.pointee.lock)
+        if lock.acquire() { unsafe mendReceive(e, fd) }
+        defer { lock.release() }
+        guard let reader = unsafe e.reader, unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 else { return false }
+        if unsafe e.rx.pointee.phase & 1 == 0 { return unsafe missing(e, reader) != nil }
+        return unsafe reader.isClaimed && slc_acquire_u64(&reader.direction.pointee.producer) != e.rx.pointee.offset
+    }
+
+    /// The stream has ended in the kernel before all that was taken back came: the sender was killed in between. The rest
+    /// still lies in the ring. Nil: nothing is missing.
+    private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
+        guard let reader = unsafe e.reader, let (from, count) = unsafe missing(e, reader) else { return nil }
         let save = unsafe e.rx.pointee.offset
-        unsafe e.rx.pointee.offset = end &+ came
-        let n = min(Int(taken &- came), target.left)
+        unsafe e.rx.pointee.offset = from
+        let n = min(Int(count), target.left)
         var left = n
         var skip: UInt64 = 0
         while left > 0 {
