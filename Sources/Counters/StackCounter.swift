@@ -33,9 +33,11 @@ public enum StackCounter {
     @inlinable public static var survivorResets: Int { 14 }
     /// Times that descriptors ran out and own ones were given up.
     @inlinable public static var descriptorShortages: Int { 15 }
+    /// Bytes that sockets put into rings or read from them, of sockets that have ended.
+    @inlinable public static var ringBytesEnded: Int { 16 }
 
     /// How many places are in use.
-    public static var count: Int { 16 }
+    public static var count: Int { 17 }
 
     /// Name in tools and what is counted, for the counter at `place`; nil for places not in use.
     public static func row(_ place: Int) -> (name: StaticString, doc: StaticString)? {
@@ -56,6 +58,7 @@ public enum StackCounter {
         case damagedWords: ("damaged_words", "Words of a peer that cannot be; each closed a lane.")
         case survivorResets: ("survivor_resets", "Connections that were reset because their peer died with unread bytes.")
         case descriptorShortages: ("descriptor_shortages", "Times that descriptors ran out and own ones were given up.")
+        case ringBytesEnded: ("ring_bytes_ended", "Bytes put into rings or read from them, of sockets that have ended.")
         default: nil
         }
     }

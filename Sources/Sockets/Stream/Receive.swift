@@ -82,9 +82,15 @@ extension Lane {
             unsafe openReceive(e, fd)
             if unsafe process.settings.chaos != 0 { unsafe chaosReceive(e) }
             let phase = unsafe slc_acquire_u32(&reader.direction.pointee.phase)
-            guard unsafe phase != e.rx.pointee.phase else { return unsafe kernelReceive(e, fd, &target, flags, Int.max) }
+            guard unsafe phase != e.rx.pointee.phase else {
+                guard let r = unsafe plainReceive(e, fd, reader, &target, flags) else { continue }
+                return r
+            }
             let left = unsafe slc_relaxed_u64(&reader.direction.pointee.kernel_count) &- e.rx.pointee.kernel_bytes
-            guard left < 1 << 48, unsafe e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0 else { return unsafe damaged(e, fd) }
+            guard left < 1 << 48, unsafe e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0 else {
+                guard unsafe passRing(e, reader) else { return unsafe damaged(e, fd) }
+                continue
+            }
             if left == 0 {
                 unsafe advance(e, reader.direction)
                 continue
@@ -110,7 +116,7 @@ extension Lane {
     }
 
     /// On to the next phase, and says so to the sender.
-    private static func advance(_ e: Endpoint, _ d: Direction) {
+    static func advance(_ e: Endpoint, _ d: Direction) {
         unsafe e.rx.pointee.phase &+= 1
         unsafe slc_release_u32(&d.pointee.phase_reached, e.rx.pointee.phase)
         // A sender that waits for us to catch up may sleep.
@@ -209,82 +215,6 @@ extension Lane {
         return error != 0 ? -Int(error) : 0
     }
 
-    /// A non-blocking real receive of at most `most` bytes.
-    private static func kernelReceive(
-        _ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int
-    ) -> Int {
-        let goal = min(most, target.left)
-        var r = unsafe kernelPiece(e, fd, &target, flags, goal)
-        // More parts than one real call was given.
-        while r > 0 && !flags.peek && r < goal && target.isAtPart {
-            let n = unsafe kernelPiece(e, fd, &target, flags, goal - r)
-            if n <= 0 { break }
-            r += n
-        }
-        return r
-    }
-
-    private static func kernelPiece(
-        _ e: Endpoint, _ fd: Int32, _ target: inout UserBytes, _ flags: ReceiveFlags, _ most: Int
-    ) -> Int {
-        let r = unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: 64) { room -> Int in
-            let p = unsafe room.baseAddress.unsafelyUnwrapped
-            var m = unsafe msghdr()
-            unsafe m.msg_iov = unsafe p
-            unsafe m.msg_iovlen = unsafe Int(target.remaining(most: most, p, 64))
-            return unsafe slc_recvmsg(fd, &m, (flags.raw & ~0x100) | 0x40)
-        }
-        if r > 0 {
-            target.skip(r)
-            if !flags.peek {
-                unsafe e.rx.pointee.kernel_bytes = unsafe e.rx.pointee.kernel_bytes &+ UInt64(r)
-                unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(r)
-            }
-        } else if r < 0 && r != -Int(EAGAIN) && target.left > 0 {
-            guard let n = unsafe restOfTakeBack(e, &target, flags) else { return r }
-            unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: -r))
-            return n
-        } else if r == 0 && target.left > 0 {
-            if let n = unsafe restOfTakeBack(e, &target, flags) { return n }
-            unsafe e.rx.pointee.flags |= UInt32(SL_HALF_EOF_SEEN)
-            _ = unsafe survivorIsReset(e)
-            let pending = unsafe takeError(e)
-            if pending != 0 { return -Int(pending) }
-        }
-        return r
-    }
-
-    /// The stream has ended in the kernel before all that was taken back came: the sender was killed in between. The rest
-    /// still lies in the ring. Nil: nothing is missing.
-    private static func restOfTakeBack(_ e: Endpoint, _ target: inout UserBytes, _ flags: ReceiveFlags) -> Int? {
-        guard let reader = unsafe e.reader, unsafe e.rx.pointee.phase & 1 == 0, unsafe e.rx.pointee.phase > 0 else { return nil }
-        let d = unsafe reader.direction
-        if unsafe slc_acquire_u32(&d.pointee.ended) == UInt32(SL_ENDED) { return nil }
-        let end = unsafe slc_relaxed_u64(&d.pointee.ring_end)
-        let producer = unsafe slc_acquire_u64(&d.pointee.producer)
-        let came = unsafe e.rx.pointee.kernel_bytes &- slc_relaxed_u64(&d.pointee.kernel_count)
-        let taken = producer &- end
-        guard taken <= reader.bytes, came < taken, unsafe slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase else {
-            return nil
-        }
-        let save = unsafe e.rx.pointee.offset
-        unsafe e.rx.pointee.offset = end &+ came
-        let n = min(Int(taken &- came), target.left)
-        var left = n
-        var skip: UInt64 = 0
-        while left > 0 {
-            let (p, k) = unsafe target.next(left)
-            guard k > 0, let p = unsafe p else { break }
-            unsafe reader.read(p, k, skip: skip)
-            skip &+= UInt64(k)
-            target.advance(k)
-            left -= k
-        }
-        unsafe e.rx.pointee.offset = save
-        if !flags.peek { unsafe e.rx.pointee.kernel_bytes = unsafe e.rx.pointee.kernel_bytes &+ UInt64(n) }
-        return n
-    }
-
     /// Chaos mode: the receiver asks for the lane to close at random reads.
     @inline(never) static func chaosReceive(_ e: Endpoint) {
         guard unsafe process.nextRandom() % 32 == 0, let d = unsafe e.rxDirection else { return }
@@ -318,6 +248,8 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
     let interrupts = Interrupts()
     let goal: Int
     var isHeld = false
+    /// How long a call that does not block waits for bytes that are being taken back; 0: not yet.
+    private var takeBackEnd: UInt64 = 0
 
     init(_ e: Endpoint, _ fd: Int32, _ flags: ReceiveFlags, _ total: Int) {
         unsafe self.e = unsafe e
@@ -337,7 +269,11 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
             if flags.peek && r > 0 || r > 0 && target.done >= goal { return target.done }
             if r == 0 || r < 0 && r != -Int(EAGAIN) { return ended(target, r) }
             if r < 0 {
-                if dontWait { return target.done > 0 ? target.done : -Int(EAGAIN) }
+                if dontWait {
+                    if target.done > 0 || !comes() { return target.done > 0 ? target.done : -Int(EAGAIN) }
+                    r = unsafe Lane.receiveNow(e, fd, &target, flags)
+                    continue
+                }
                 if wait == nil {
                     isHeld = unsafe Lane.hold(e)
                     if !isHeld { return target.done > 0 ? target.done : useKernel }
@@ -365,6 +301,18 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
 
     /// The number that the call was made with is another file's by now.
     private var isReplaced: Bool { unsafe DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) }
+
+    /// A call that does not block may follow a report of bytes in the ring. When the sender is just taking them back, it
+    /// waits until they are in the kernel: 50 ms at most, as the sender is in the middle of a call.
+    private mutating func comes() -> Bool {
+        guard unsafe Lane.isOnItsWay(e, fd) else { return false }
+        let now = slc_now_ns()
+        if takeBackEnd == 0 { takeBackEnd = now &+ 50_000_000 }
+        var p = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+        var pause = timespec(tv_sec: 0, tv_nsec: 200_000)
+        _ = unsafe slc_ppoll(&p, 1, &pause, nil)
+        return now < takeBackEnd
+    }
 
     private func ended(_ target: UserBytes, _ r: Int) -> Int {
         if target.total == 0 { return 0 }

@@ -1,5 +1,6 @@
 import CLinux
 import CStackLayout
+import Counters
 import Settings
 import SharedMemory
 
@@ -146,6 +147,7 @@ public enum StackMemory {
         let lock = unsafe RobustLock(&stack.pointee.lock)
         lock.acquire()
         unsafe e.pointee.generation = unsafe e.pointee.generation &+ 1
+        unsafe count(StackCounter.ringBytesEnded, e.pointee.counters.rx_ring_bytes &+ e.pointee.counters.tx_ring_bytes)
         unsafe e.pointee.slot = unsafe stack.pointee.free_head
         unsafe stack.pointee.free_head = unsafe e.pointee.index &+ 1
         lock.release()
