@@ -13,15 +13,29 @@ program_files=(usr/bin/redis-server usr/bin/redis-cli usr/bin/redis-benchmark us
 program_packages+=(python3.11 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal libpython3.11-testsuite)
 program_files+=(usr/bin/python3.11)
 
+# The languages of Tests/Runtimes, and what is preloaded there; see also `Scripts/setup --runtimes`.
+runtimes=$build/runtimes
+runtime_packages=(golang-1.19-go golang-1.19-src ruby3.1 libruby3.1 php8.2-cli libjemalloc2 libmimalloc2.0 liburing2 liburing-dev)
+runtime_files=(usr/lib/go-1.19/bin/go usr/bin/ruby3.1 usr/bin/php8.2)
+jdk_home=usr/lib/jvm/java-17-openjdk-$(dpkg --print-architecture 2> /dev/null || echo amd64)
+host_has_node() { [ -n "$(type -P node)" ]; }
+host_has_jdk() { [ -n "$(type -P javac)" ] && [[ $(java -version 2>&1) =~ version\ \"(1[7-9]|[2-9][0-9]) ]]; }
+
 say() { printf '%s\n' "$*"; }
 # The one missing thing, on one line.
 missing() { printf '%s: missing: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
 # Puts the unpacked programs and their libraries in reach.
-use_programs() {
+use_programs() { use_unpacked "$programs"; }
+use_runtimes() {
+    use_unpacked "$runtimes"
+    PATH=$runtimes/usr/lib/go-1.19/bin:$PATH
+    [ ! -e "$runtimes/$jdk_home/bin/java" ] || PATH=$runtimes/$jdk_home/bin:$PATH
+}
+use_unpacked() {
     local directory
-    PATH=$programs/usr/bin:$programs/usr/sbin:$PATH
-    for directory in "$programs"/usr/lib/*-linux-gnu "$programs"/lib/*-linux-gnu; do
+    PATH=$1/usr/bin:$1/usr/sbin:$PATH
+    for directory in "$1"/usr/lib/*-linux-gnu "$1"/lib/*-linux-gnu; do
         [ -d "$directory" ] || continue
         LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$directory
     done

@@ -143,6 +143,8 @@ struct sli_select_mask {
     X(pid_t, fork, (void), (), -1)                                                                                     \
     X(pid_t, _Fork, (void), (), -1)                                                                                    \
     X(int, sigaction, (int s, const struct sigaction *n, struct sigaction *o), (s, n, o), -1)                          \
+    X(void *, dlopen, (const char *n, int f), (n, f), NULL)                                                            \
+    X(void *, dlmopen, (long s, const char *n, int f), (s, n, f), NULL)                                                \
     X(int, fclose, (FILE * f), (f), EOF)                                                                               \
     X(void, longjmp, (void *b, int v), (b, v), (void)0)                                                                \
     X(void, _longjmp, (void *b, int v), (b, v), (void)0)                                                               \

@@ -26,20 +26,39 @@ static long read_file(const char *path, char *text, size_t size) {
     return n;
 }
 
+char *slc_find_line(const char *path, const char *start, char *text, size_t size) {
+    long n = -1, fd = slc_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    char *found = NULL;
+    if (fd < 0) return NULL;
+    // By parts, since the stack of the caller's thread may be small.
+    for (size_t have = 0; !found && (n = slc_read((int)fd, text + have, size - 1 - have)) > 0;) {
+        char *line = text, *end;
+        have += (size_t)n;
+        text[have] = 0;
+        for (; !found && (end = strchr(line, '\n')); line = end + 1) {
+            *end = 0;
+            if (strncmp(line, start, strlen(start)) == 0) found = line;
+        }
+        if (found) break;
+        have = (size_t)(text + have - line);
+        memmove(text, line, have);
+        if (have == size - 1) have = 0;
+    }
+    slc_close((int)fd);
+    return found;
+}
+
 uint32_t slc_cpu_quota(void) {
     static const char root[] = "/sys/fs/cgroup", file[] = "/cpu.max";
-    char list[4096], path[1024];
-    long n = read_file("/proc/self/cgroup", list, sizeof list - 1);
-    if (n <= 0) return 0;
-    list[n] = 0;
+    char path[1024];
+    size_t base = sizeof root - 1;
     // The line of the unified hierarchy is "0::/its/path".
-    const char *line = list;
-    while (line && strncmp(line, "0::/", 4)) line = (line = strchr(line, '\n')) ? line + 1 : line;
+    char *line = slc_find_line("/proc/self/cgroup", "0::/", path, sizeof path);
     if (!line) return 0;
-    size_t length = strcspn(line + 3, "\n"), base = sizeof root - 1;
+    size_t length = strlen(line + 3);
     if (base + length + sizeof file > sizeof path) return 0;
+    memmove(path + base, line + 3, length);
     memcpy(path, root, base);
-    memcpy(path + base, line + 3, length);
     uint32_t least = 0;
     for (size_t end = base + length;;) {
         while (end > base && path[end - 1] == '/') end--;

@@ -42,7 +42,7 @@ public struct Reason: Equatable, Sendable {
     public static var option: Reason { Reason(16) }
     /// Handed back: urgent data.
     public static var urgentData: Reason { Reason(17) }
-    /// Handed back before a seccomp filter or io_uring.
+    /// Handed back before a seccomp filter, io_uring, or a library whose calls go straight to libc.
     public static var sealedOff: Reason { Reason(18) }
     /// The peer handed its end back.
     public static var peerHandedBack: Reason { Reason(19) }

@@ -104,8 +104,10 @@ extension Reason {
                 "Nothing to do: only the kernel carries urgent data.")
         case .sealedOff:
             ReasonText(
-                "sealed_off", "All lanes were handed back because the process uses a seccomp filter or io_uring.",
-                "Turn io_uring off in the program, or install the filter before its first socket.")
+                "sealed_off",
+                "All lanes were handed back: the process uses a seccomp filter, io_uring, or a library opened with RTLD_DEEPBIND.",
+                "Turn io_uring off in the program, install the filter before its first socket, or open the library without that flag."
+            )
         default: nil
         }
     }

@@ -28,8 +28,10 @@ import SharedMemory
     public var lanes: UInt32 = 0
     /// Forks that were prepared.
     public var forks: UInt32 = 0
-    /// Turned off for good: a seccomp filter or io_uring hides calls from us.
+    /// Turned off for good: a seccomp filter, io_uring or a library bound deeply hides calls from us.
     public var sealed = false
+    /// A filter of system calls would kill this process at a call of ours: there is no stack, nothing is tracked.
+    public var isRefused = false
     public var startTicks: UInt64 = 0
     /// Time stamp counter of the last look at any kernel socket for its end.
     public var kernelLook: UInt64 = 0

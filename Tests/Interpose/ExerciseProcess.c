@@ -13,6 +13,7 @@
 
 int capset(cap_user_header_t, const cap_user_data_t);
 int capget(cap_user_header_t, cap_user_data_t);
+pid_t __fork(void);
 int __clone(int (*)(void *), void *, int, void *, ...);
 
 /// Runs `body` in a child and prints how that ended.
@@ -234,7 +235,10 @@ void exercise_syscall(void) {
     SAY("mmap", syscall(SYS_mmap, 0L, 4096L, 3L, 0x22L, -1L, 0L) > 4096);
     SAY("open", syscall(SYS_openat, AT_FDCWD, "/nonexistent", O_RDONLY, 0));
     fflush(stdout);
-    long pid = syscall(SYS_fork);
+    long pid = __fork();
+    if (pid == 0) _exit(8);
+    say_end("__fork", (pid_t)pid);
+    pid = syscall(SYS_fork);
     if (pid == 0) _exit(9);
     say_end("fork", (pid_t)pid);
     pid = syscall(SYS_clone, SIGCHLD, 0L, 0L, 0L, 0L);

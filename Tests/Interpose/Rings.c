@@ -28,6 +28,9 @@ int main(int count, char **arguments) {
     void (*function)(const char *) = library ? (void (*)(const char *))dlsym(library, "plugin") : NULL;
     if (!function) return printf("%s\n", dlerror()), 1;
     function("plugin");
+    printf("the base namespace: %d\n", dlmopen(LM_ID_BASE, arguments[1], RTLD_NOW | RTLD_NOLOAD) == library);
+    printf("its own: %d\n", dlmopen(LM_ID_NEWLM, "libm.so.6", RTLD_NOW) != NULL);
+    printf("deep: %d\n", dlopen("libm.so.6", RTLD_NOW | RTLD_DEEPBIND) != NULL);
     return 0;
 }
 #endif

@@ -167,6 +167,14 @@ SLC_HIDDEN void slc_log(const char *text, const char *word, long number);
 SLC_HIDDEN long slc_has_our_capabilities(int pid);
 /// SO_PEERCRED: process id of the other end, in our namespace.
 SLC_HIDDEN long slc_peer_pid(int fd);
+/// The first line of a file that begins so, in `text`, without its end; null: none.
+SLC_HIDDEN char *slc_find_line(const char *path, const char *start, char *text, size_t size);
+/// Is this thread under a filter of system calls (seccomp)?
+SLC_HIDDEN int slc_is_filtered(void);
+/// Does a child live that makes every system call of ours once, with those that take descriptors of others or without?
+SLC_HIDDEN int slc_trial(int with_peers_descriptors);
+/// slc_foreign_descriptor fails from now on: a filter kills at it.
+SLC_HIDDEN void slc_refuse_foreign_descriptors(void);
 /// A duplicate of another process's descriptor (pidfd_getfd(2): what ptrace access allows).
 SLC_HIDDEN long slc_foreign_descriptor(int pid, int number);
 /// 1 when the descriptor is a regular file.

@@ -16,6 +16,7 @@ public enum StackMemory {
     /// Makes the stack of this process. Under the process lock. False when memory or descriptors are missing.
     static func create() -> Bool {
         if unsafe process.stack != nil { return true }
+        guard isAllowed() else { return false }
         let bytes = firstEndpoint + endpointBytes * Int(capacity)
         let fd = unsafe OwnDescriptor.adopt(slc_memfd_create("sluice", UInt32(MFD_CLOEXEC_FLAG | MFD_ALLOW_SEALING_FLAG)))
         guard fd >= 0 else { return false }
@@ -56,6 +57,16 @@ public enum StackMemory {
 
     /// Of the settings in the header, as asserted in CStackLayout.
     private static var settingsOffset: Int { 96 }
+
+    /// Under a filter of system calls that came before the program: would it kill at a call of ours? Asked once.
+    static func isAllowed() -> Bool {
+        if unsafe process.isRefused { return false }
+        if slc_is_filtered() == 0 || slc_trial(1) == 1 { return true }
+        slc_refuse_foreign_descriptors()
+        if slc_trial(0) == 1 { return true }
+        unsafe process.isRefused = true
+        return false
+    }
 
     /// A file larger than RLIMIT_FSIZE would raise SIGXFSZ in the program.
     static func fitsFileSizeLimit(_ bytes: Int) -> Bool {

@@ -1,0 +1,68 @@
+# Sourced by run.sh: strange processes, each the same on the plain kernel and under Sluice; allocators as neighbours.
+build_strange() {
+    local flags=(-std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread) uring
+    uring=$(compgen -G "$runtimes/usr/lib/*-linux-gnu/liburing.so.2" | head -n 1)
+    "${CC:-gcc}" "${flags[@]}" -fPIC -shared "$here/strange/Plugin.c" -o "$work/strange-plugin.so" &&
+        "${CC:-gcc}" "${flags[@]}" -I"$runtimes/usr/include" "$here"/strange/{Strange,Closers,Places,Filters,Limits,Jumps,Loads,Rings}.c \
+            "$uring" -Wl,-rpath,"${uring%/*}:$work" -o "$work/strange" &&
+        "${CC:-gcc}" "${flags[@]}" "$here/strange/Threads.c" -o "$work/threads"
+}
+
+# said FILE COMMAND...: by a pipe, since some cases allow no file to grow.
+said() {
+    local file=$1
+    shift
+    timeout 60 "$@" 2>&1 < /dev/null | cat > "$file"
+    printf 'exit %s\n' "${PIPESTATUS[0]}" >> "$file"
+}
+
+# same NAME PRELOADED COMMAND...: PRELOADED stands for LD_PRELOAD, where SLUICE is the library; empty in the plain run.
+same() {
+    local name=$1 preloaded=$2 mode modes=(SLUICE_LANE_AT=16 SLUICE_LANE_AT=0)
+    shift 2
+    [ "$all" -eq 0 ] || modes+=(SLUICE_CHAOS=1 SLUICE_CHAOS=2)
+    said "$work/plain" env LD_PRELOAD="${preloaded//SLUICE/}" "$@"
+    [ "$(tail -n 1 "$work/plain")" = 'exit 0' ] || not_ok "$name, on the kernel" "$(tail -n 9 "$work/plain")"
+    for mode in "${modes[@]}"; do
+        said "$work/said" env "$mode" LD_PRELOAD="${preloaded//SLUICE/$library}" "$@"
+        if cmp -s "$work/plain" "$work/said"; then ok "$name, $mode"; else not_ok "$name, $mode" "$(diff "$work/plain" "$work/said" | head -n 20)"; fi
+    done
+}
+
+# redis and its benchmark under an allocator too.
+redis_beside() {
+    local port name=$1 preloaded=${2//SLUICE/$library}
+    (use_programs; type -P redis-server > /dev/null) || { not_ok "$name, redis" "no redis-server"; return; }
+    port=$(free_port)
+    PATH=$programs/usr/bin:$PATH start_redis "$port" env LD_PRELOAD="$preloaded" || { not_ok "$name, redis" "did not start"; return; }
+    expect "$name, redis" 0 '"GET","[0-9]' env LD_PRELOAD="$preloaded" "$programs/usr/bin/redis-benchmark" -p "$port" -t set,get -n 20000 -c 20 --csv
+    start_peer client env LD_PRELOAD="$preloaded" python3 "$top/Tests/Programs/redis_keys.py" "$port" 5000
+    local line
+    hear client
+    [ "$line" = "verified 5000" ] && ok "$name, redis, contents" || not_ok "$name, redis, contents" "$line"
+    check_lane "$name, redis" both "$port"
+    release client || not_ok "$name, redis, client" "exit code $?"
+    stop_servers
+}
+
+allocators() {
+    local allocator order
+    for allocator in libjemalloc.so.2 libmimalloc.so.2.0; do
+        local path
+        path=$(compgen -G "$runtimes/usr/lib/*-linux-gnu/$allocator" | head -n 1)
+        [ -n "$path" ] || { not_ok "$allocator" "not found"; continue; }
+        for order in "$path:SLUICE" "SLUICE:$path"; do
+            same "threads, ${order/"$path"/$allocator}" "$order" "$work/threads"
+            if [ "$all" -eq 1 ] || [ "${order#SLUICE}" = "$order" ]; then redis_beside "${order/"$path"/$allocator}" "$order"; fi
+        done
+    done
+}
+
+strange_cases() {
+    local name
+    build_strange || { not_ok "strange programs" "cannot be compiled"; return; }
+    for name in $("$work/strange"); do
+        if [ "$only" = strange ] || wanted "strange-$name"; then same "$name" SLUICE "$work/strange" "$name"; fi
+    done
+    allocators
+}

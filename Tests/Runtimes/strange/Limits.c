@@ -1,0 +1,140 @@
+// Little memory, locked memory, little stack.
+#include "Strange.h"
+#include <ucontext.h>
+
+static long status_kb(const char *key) {
+    char line[256];
+    long kb = -1;
+    FILE *file = fopen("/proc/self/status", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (!strncmp(line, key, strlen(key))) kb = atol(line + strlen(key));
+    if (file) fclose(file);
+    return kb;
+}
+static void limit_memory(long more_kb) {
+    struct rlimit l = {(rlim_t)(status_kb("VmSize:") + more_kb) * 1024, RLIM_INFINITY};
+    l.rlim_max = l.rlim_cur;
+    MUST(setrlimit(RLIMIT_AS, &l));
+}
+static void live_on(int fd) {
+    talk(fd, 100);
+    for (int i = 0; i < 5; i++) talk(warm(), 50);
+    int ends[2];
+    warm_pair(ends);
+    pass(ends[0], ends[1], 50);
+    talk(fd, 100);
+}
+CASE(no_more_memory) { int fd = warm(); limit_memory(0); live_on(fd); }
+CASE(no_memory_from_the_start) { limit_memory(0); live_on(warm()); }
+CASE(little_memory_from_the_start) { limit_memory(300); live_on(warm()); }
+CASE(some_memory_from_the_start) { limit_memory(3000); live_on(warm()); }
+CASE(no_file_size) { // a memfd cannot grow either; no SIGXFSZ may come
+    MUST(setrlimit(RLIMIT_FSIZE, &(struct rlimit){0, 0}));
+    live_on(warm());
+}
+CASE(locked_memory) { // what is locked stays small
+    long before = status_kb("VmRSS:");
+    MUST(mlockall(MCL_CURRENT | MCL_FUTURE));
+    int fds[20];
+    for (int i = 0; i < 20; i++) fds[i] = warm();
+    for (int i = 0; i < 20; i++) talk(fds[i], 50);
+    long grown = status_kb("VmRSS:") - before;
+    printf("grown by less than 16 MB: %d\n", grown < 16384 ? 1 : (int)grown);
+}
+CASE(locked_memory_with_a_limit) {
+    rlim_t bytes = (rlim_t)status_kb("VmSize:") * 1024 + 300000;
+    MUST(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){bytes, bytes}));
+    MUST(setresuid(65534, 65534, 65534));
+    SAY(mlockall(MCL_FUTURE));
+    live_on(warm());
+}
+
+// Small stacks: of threads, of contexts, of handlers.
+static void *small_talk(void *fd) {
+    char bytes[64] = "small";
+    int s = (int)(intptr_t)fd, set = epoll_create1(0);
+    struct epoll_event e = {EPOLLIN, {0}};
+    MUST(epoll_ctl(set, EPOLL_CTL_ADD, s, &e));
+    for (int i = 0; i < 300; i++) {
+        MUST(send(s, bytes, sizeof bytes, 0));
+        struct pollfd p = {s, POLLIN, 0};
+        fd_set r;
+        FD_ZERO(&r);
+        FD_SET(s, &r);
+        if (i % 3 == 0) MUST(poll(&p, 1, 20000));
+        if (i % 3 == 1) MUST(epoll_wait(set, &e, 1, 20000));
+        if (i % 3 == 2) MUST(select(s + 1, &r, NULL, NULL, NULL));
+        MUST(recv(s, bytes, sizeof bytes, MSG_WAITALL));
+    }
+    close(set);
+    return NULL;
+}
+static void on_thread(size_t stack) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    int refused = pthread_attr_setstacksize(&attributes, stack);
+    int s = dial();
+    if (!refused) refused = pthread_create(&thread, &attributes, small_talk, (void *)(intptr_t)s);
+    printf("thread: %d\n", refused);
+    if (!refused) pthread_join(thread, NULL);
+    talk(s, 20);
+}
+CASE(thread_with_16k) { on_thread(16384); }
+CASE(thread_with_least_stack) { on_thread((size_t)sysconf(_SC_THREAD_STACK_MIN)); }
+
+static ucontext_t outer, inner;
+static int context_fd;
+static void in_context(void) { small_talk((void *)(intptr_t)context_fd); }
+static void on_context(size_t stack) {
+    char *memory = mmap(NULL, stack + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(memory, 4096, PROT_NONE);
+    context_fd = dial();
+    getcontext(&inner);
+    inner.uc_stack.ss_sp = memory + 4096;
+    inner.uc_stack.ss_size = stack;
+    inner.uc_link = &outer;
+    makecontext(&inner, in_context, 0);
+    swapcontext(&outer, &inner);
+    talk(context_fd, 20);
+}
+CASE(context_with_8k) { on_context(8192); }
+CASE(context_with_16k) { on_context(16384); }
+
+static volatile int handler_fd, hits;
+static void sends(int signal) {
+    (void)signal;
+    int saved = errno;
+    if (send(handler_fd, "h", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) hits++;
+    errno = saved;
+}
+static void handlers(size_t beyond) {
+    size_t size = (size_t)sysconf(_SC_MINSIGSTKSZ) + beyond;
+    char *memory = mmap(NULL, 65536 + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(memory, 4096, PROT_NONE);
+    size = (size + 15) & ~15ul;
+    MUST(sigaltstack(&(stack_t){.ss_sp = memory + 4096, .ss_size = size}, NULL));
+    int ends[2], fd = warm();
+    warm_pair(ends);
+    handler_fd = ends[0];
+    struct sigaction action = {.sa_handler = sends, .sa_flags = SA_ONSTACK | SA_RESTART};
+    sigaction(SIGALRM, &action, NULL);
+    struct itimerval every = {{0, 500}, {0, 500}};
+    setitimer(ITIMER_REAL, &every, NULL);
+    long got = 0;
+    char bytes[512];
+    for (int i = 0; i < 2000 && (hits < 500 || i < 100); i++) {
+        talk(fd, 20);
+        long n = recv(ends[1], bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n > 0) got += n;
+    }
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    while (got < hits) {
+        long n = recv(ends[1], bytes, sizeof bytes, 0);
+        if (n <= 0) fail("%d sent, %ld received", hits, got);
+        got += n;
+    }
+    printf("handlers ran: %d, equal: %d\n", hits > 0, got == hits);
+}
+CASE(handlers_on_4k) { handlers(4096); }
+CASE(handlers_on_16k) { handlers(16384); }
