@@ -36,8 +36,14 @@ SLC_INLINE uint64_t sli_entry(int fd, unsigned kind) {
     uint64_t entry = slc_fd_entry(fd);
     return SLC_FD_KIND(entry) == kind && SLI_LIKELY(!sli_is_silent()) ? entry : 0;
 }
-/// The table's word if `fd` is an endpoint, else 0.
-SLC_INLINE uint64_t sli_endpoint(int fd) { return sli_entry(fd, SLC_FD_ENDPOINT); }
+/// The table's word if `fd` is an endpoint, else 0. In a forked sharer that has closed its number past libc the place may be
+/// another socket's by now: then its generation, the first word of an endpoint, is not the entry's.
+SLC_INLINE uint64_t sli_endpoint(int fd) {
+    uint64_t entry = sli_entry(fd, SLC_FD_ENDPOINT);
+    if (!entry) return 0;
+    uint32_t generation = slc_relaxed_u32((uint32_t *)(uintptr_t)SLC_FD_ADDRESS(entry));
+    return SLI_LIKELY((generation & 0xffff) == SLC_FD_GENERATION(entry)) ? entry : 0;
+}
 /// The table's word if `fd` is an epoll set that Sluice tracks, else 0.
 SLC_INLINE uint64_t sli_epoll(int fd) { return sli_entry(fd, SLC_FD_EPOLL); }
 /// Whether a wait on `fd` must go through the core.

@@ -21,14 +21,16 @@ public enum Log {
     }
 
     nonisolated(unsafe) private static var hasIntroduced: UInt64 = 0
+    /// Of standard error at the first socket: a file that the program has opened under its number since gets nothing.
+    nonisolated(unsafe) private static var inode: UInt64 = 0
 
-    /// `%d` in the text is the number, `%s` the word. Waits for nothing.
+    /// `%d` in the text is the number, `%s` the word. Waits for nothing, as far as that can be seen beforehand.
     public static func write(_ category: Category, _ text: StaticString, _ number: Int32 = 0, word: StaticString = "") {
         if unsafe process.settings.log & category.bit != 0 { emit(text, number, word) }
     }
 
     @inline(never) private static func emit(_ text: StaticString, _ number: Int32, _ word: StaticString) {
-        guard DescriptorTable.entry(2) == 0 else { return }
+        guard DescriptorTable.entry(2) == 0, unsafe inode == 0 || slc_inode(2) == inode else { return }
         unsafe slc_log(
             UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self),
             UnsafeRawPointer(word.utf8Start).assumingMemoryBound(to: CChar.self), Int(number))
@@ -38,6 +40,7 @@ public enum Log {
     public static func introduce() {
         guard unsafe process.settings.log != 0 && hasIntroduced != process.nonce else { return }
         unsafe hasIntroduced = unsafe process.nonce
+        unsafe inode = slc_inode(2)
         let messages = unsafe Int32(truncatingIfNeeded: process.settings.laneAt)
         write(.banner, "TCP connections of this host travel in shared memory after %d messages", messages)
         var place = 0

@@ -87,9 +87,9 @@ struct Survey {
         }
         for stack in stacks {
             let byAddress = cookieless(stack.holders)
-            let byDescriptor = descriptors(stack.holders)
+            let byDescriptor = descriptors(stack)
             for endpoint in stack.record.endpoints {
-                if endpoint.cookie == 0, let index = byDescriptor[endpoint.descriptor] {
+                if endpoint.cookie == 0, let index = byDescriptor[endpoint.descriptor], rows[index].endpoint == nil {
                     give(endpoint, to: index)
                 } else if let index = kernel.byCookie[endpoint.cookie] {
                     if isHeld(kernel.all[index].inode, stack.holders) { give(endpoint, to: index) }
@@ -121,10 +121,11 @@ struct Survey {
         return row.isTCP ? (untracked ?? .foreignOrigin).number : Reason.kind.number
     }
 
-    /// The sockets of these processes by number, for endpoints that have not asked for their cookie yet.
-    private func descriptors(_ holders: [Int]) -> [Int32: Int] {
+    /// The sockets of the process that made the stack by number, for endpoints that have not asked for their cookie yet: in a forked
+    /// sharer the number may be another socket.
+    private func descriptors(_ stack: StackHolding) -> [Int32: Int] {
         var found: [Int32: Int] = [:]
-        for holder in holders {
+        for holder in stack.holders where processes[holder].id == Int32(truncatingIfNeeded: stack.record.header.processID) {
             for (inode, numbers) in processes[holder].socketDescriptors {
                 guard let index = kernel.byInode[inode] else { continue }
                 for number in numbers { found[number] = index }

@@ -268,7 +268,8 @@ extension StacksTests {
             let passed = Passed()
             func number(_ waiter: Int) -> Int? {
                 defer { while fake.receive() != nil {} }
-                return pair.number(of: UInt(waiter) << 6, bell: passed.descriptor)
+                var bell = passed.descriptor
+                return pair.number(of: UInt(waiter) << 6, bell: &bell)
             }
             for waiter in 1...64 { #expect(number(waiter) == waiter - 1 && number(waiter) == waiter - 1) }
             #expect(number(65) == nil && pair.known(65 << 6) == nil)

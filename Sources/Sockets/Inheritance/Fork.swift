@@ -16,8 +16,7 @@ import Stacks
     OwnDescriptor.lockForFork()
     guard unsafe process.isOwner else { return }
     DescriptorTable.each { _, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return true }
         unsafe e.local.pointee.prepare(fork, isShared: e.pointee.flags & UInt32(SL_EP_SHARED) != 0)
         _ = unsafe slc_add_u32(&e.pointee.descriptors, 1)
         _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_SHARED))
@@ -47,8 +46,7 @@ extension Local {
     unsafe process.lock.acquire()
     defer { unsafe process.lock.release() }
     DescriptorTable.each { _, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return true }
         let local = unsafe e.local
         guard unsafe local.pointee.lastFork == fork && local.pointee.countedByFork > 0 else { return true }
         _ = unsafe slc_sub_u32(&e.pointee.descriptors, UInt32(local.pointee.countedByFork))
@@ -82,8 +80,7 @@ extension Local {
     unsafe process.stackDescriptor = -1
     unsafe process.chunks = nil
     DescriptorTable.each { _, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
-        let local = unsafe endpoint(entry).local
+        guard let local = unsafe tracked(entry)?.local else { return true }
         // The parent goes on with its meeting; our copies of its descriptors are of no use.
         if unsafe local.pointee.meeting.listener >= 0 || local.pointee.meeting.channel >= 0 {
             unsafe OwnDescriptor.close(local.pointee.meeting.listener)
@@ -112,9 +109,9 @@ private func handToImage(_ e: Endpoint, _ fd: Int32) {
 @c(sluice_before_spawn) public func beforeSpawn() {
     guard unsafe process.started else { return }
     DescriptorTable.each { fd, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
+        guard let e = unsafe tracked(entry) else { return true }
         let flags = slc_fcntl(fd, F_GETFD, 0)
-        if flags >= 0 && flags & 1 == 0 { unsafe handToImage(endpoint(entry), fd) }
+        if flags >= 0 && flags & 1 == 0 { unsafe handToImage(e, fd) }
         return true
     }
     awaitPeers()
@@ -127,8 +124,7 @@ private func handToImage(_ e: Endpoint, _ fd: Int32) {
     let isOwner = unsafe process.isOwner
     if isOwner { EpollSet.leaveByExec() }
     DescriptorTable.each { fd, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return true }
         let flags = slc_fcntl(fd, F_GETFD, 0)
         if flags >= 0 && flags & 1 == 0 {
             unsafe handToImage(e, fd)
@@ -145,9 +141,9 @@ private func handToImage(_ e: Endpoint, _ fd: Int32) {
     guard unsafe process.started, unsafe process.isOwner else { return }
     EpollSet.stay()
     DescriptorTable.each { fd, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
+        guard let e = unsafe tracked(entry) else { return true }
         let flags = slc_fcntl(fd, F_GETFD, 0)
-        if flags >= 0 && flags & 1 != 0 { _ = unsafe slc_add_u32(&endpoint(entry).pointee.descriptors, 1) }
+        if flags >= 0 && flags & 1 != 0 { _ = unsafe slc_add_u32(&e.pointee.descriptors, 1) }
         return true
     }
 }
@@ -165,8 +161,7 @@ private func handToImage(_ e: Endpoint, _ fd: Int32) {
     EpollSet.leaveAll()
     // A peer that left its end is owed what it had not read; counts of shared ends are kept true.
     DescriptorTable.each { fd, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return true }
         if unsafe slc_relaxed_u32(&e.pointee.descriptors) == UInt32(bitPattern: e.local.pointee.descriptors) {
             unsafe Lane.atExit(e, fd)
         } else {

@@ -24,8 +24,7 @@ import Stacks
     count(StackCounter.descriptorShortages)
     Log.write(.resourceWarnings, "descriptors ran out: Sluice gives its own back, connections stay in the kernel")
     DescriptorTable.each { fd, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return true }
         unsafe withdraw(e)
         unsafe Lane.handBack(e, fd, .resources, foreign: false)
         return true
@@ -33,7 +32,7 @@ import Stacks
     EpollSet.retireBells()
     unsafe process.lock.acquire()
     Waiter.retireBells()
-    LentEndpoints.retireDescriptor()
+    LentEndpoints.retireDescriptors()
     var next = unsafe process.pairs
     while let pair = unsafe next {
         unsafe pair.retireDescriptors()

@@ -10,7 +10,12 @@ enum OwnMove {
         let ofMeeting = moveMeeting(fd)
         if ofMeeting != .notFound { return ofMeeting == .moved }
         let fresh = OwnDescriptor.duplicate(fd)
-        guard fresh >= 0 else { return false }
+        guard fresh >= 0 else {
+            // Another thread is closing it just now, or it was closed past libc.
+            guard slc_fcntl(fd, F_GETFD, 0) == -Int(EBADF) else { return false }
+            DescriptorTable.set(fd, 0)
+            return true
+        }
         EpollSet.renumber(fd, fresh)
         unsafe process.lock.acquire()
         defer { unsafe process.lock.release() }
@@ -30,9 +35,9 @@ enum OwnMove {
     private static func moveMeeting(_ fd: Int32) -> Outcome {
         var found: Endpoint? = nil
         DescriptorTable.each { _, entry in
-            guard DescriptorTable.kind(entry) == 1 else { return true }
-            let m = unsafe endpoint(entry).local.pointee.meeting
-            if m.channel == fd || m.listener == fd { unsafe found = unsafe endpoint(entry) }
+            guard let e = unsafe tracked(entry) else { return true }
+            let m = unsafe e.local.pointee.meeting
+            if m.channel == fd || m.listener == fd { unsafe found = unsafe e }
             return unsafe found == nil
         }
         guard let local = unsafe found?.local else { return .notFound }

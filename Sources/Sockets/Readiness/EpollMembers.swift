@@ -211,7 +211,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe numberless = unsafe w
         }
         // Numbers may have come free since the last one was asked for.
-        let index = unsafe pair.number(of: UInt(bitPattern: waiter), bell: waiter.pointee.bell) ?? -1
+        let index = unsafe pair.number(of: UInt(bitPattern: waiter), bell: &waiter.pointee.bell) ?? -1
         if let w = unsafe numberless, index < 0 { return unsafe w }
         unsafe process.lock.acquire()
         let record = unsafe process.pool.take(MemoryLayout<Watch>.stride)

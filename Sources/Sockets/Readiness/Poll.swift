@@ -64,8 +64,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
 
     @inline(__always) private func laned(_ i: Int) -> Endpoint? {
         let entry = unsafe DescriptorTable.entry(fds[i].fd)
-        guard DescriptorTable.kind(entry) == 1 else { return nil }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return nil }
         return unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) ? e : nil
     }
 
@@ -90,8 +89,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         var i = 0
         while i < count {
             let entry = unsafe DescriptorTable.entry(fds[i].fd)
-            if DescriptorTable.kind(entry) == 1 {
-                let e = unsafe endpoint(entry)
+            if let e = unsafe tracked(entry) {
                 if unsafe slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) {
                     if unsafe e.pointee.lane == UInt32(SL_LANE_MEETING) { unsafe Meet.consider(e, fds[i].fd) }
                 }
@@ -304,8 +302,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     private func arm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ slice: inout UInt64, _ average: inout Endpoint?) {
         unsafe held[i] = 0
         let entry = unsafe DescriptorTable.entry(fds[i].fd)
-        guard DescriptorTable.kind(entry) == 1 else { return }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return }
         if unsafe !Lane.hold(e) {
             slc_enter()
             unsafe Held.note(.receiving, e)
@@ -328,7 +325,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             let region = unsafe e.region,
             let rx = unsafe e.rxDirection,
             let tx = unsafe e.txDirection,
-            let index = unsafe pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)
+            let index = unsafe pair.number(of: UInt(bitPattern: w), bell: &w.pointee.bell)
         else {
             slice = slice == 0 ? 1_000_000 : min(slice, 1_000_000)
             return

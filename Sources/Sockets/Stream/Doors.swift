@@ -11,6 +11,14 @@ import Stacks
     unsafe Endpoint(bitPattern: DescriptorTable.address(entry)).unsafelyUnwrapped
 }
 
+/// The endpoint of a word that was just read from the table; nil: it is none, or its place is another socket's by now, since a
+/// forked sharer has closed its number past libc.
+@inline(__always) func tracked(_ entry: UInt64) -> Endpoint? {
+    guard DescriptorTable.kind(entry) == 1 else { return nil }
+    let e = unsafe endpoint(entry)
+    return unsafe slc_relaxed_u32(&e.pointee.generation) & 0xffff == DescriptorTable.generation(entry) ? e : nil
+}
+
 /// Calls in which libc's own function blocks in the kernel are counted, so that no lane opens under them.
 /// `wasOnLane`: the call has been sent here by its lane; else a lane that opened before the call was counted gets it
 /// (`restartCall`).
@@ -222,16 +230,14 @@ public func sendmsg(
 }
 
 @c(sluice_hand_back) public func handBack(_ fd: Int32, _ entry: UInt64, _ reason: UInt32) {
-    guard DescriptorTable.kind(entry) == 1 else { return }
-    unsafe Lane.handBack(endpoint(entry), fd, Reason(reason), foreign: true)
+    guard let e = unsafe tracked(entry) else { return }
+    unsafe Lane.handBack(e, fd, Reason(reason), foreign: true)
 }
 
 @c(sluice_hand_back_all) public func handBackAll(_ reason: UInt32) {
     unsafe process.sealed = true
     DescriptorTable.each { fd, entry in
-        if DescriptorTable.kind(entry) == 1 {
-            _ = unsafe Lane.beginHandBack(endpoint(entry), fd, Reason(reason), foreign: true)
-        }
+        if let e = unsafe tracked(entry) { _ = unsafe Lane.beginHandBack(e, fd, Reason(reason), foreign: true) }
         return true
     }
     awaitPeers()
@@ -241,8 +247,7 @@ public func sendmsg(
 func awaitPeers() {
     let end = TakeBack.patience()
     DescriptorTable.each { fd, entry in
-        guard DescriptorTable.kind(entry) == 1 else { return true }
-        let e = unsafe endpoint(entry)
+        guard let e = unsafe tracked(entry) else { return true }
         if unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { unsafe TakeBack.await(e, until: end) }
         return true
     }

@@ -268,6 +268,8 @@ enum Lane {
         let txLock = unsafe RobustLock(&e.tx.pointee.lock)
         if txLock.acquire() { unsafe mendSend(e, fd) }
         unsafe leaveRing(e, fd)
+        // Another thread may have entered the ring meanwhile.
+        if unsafe e.pointee.reason == Reason.none.number { unsafe e.pointee.reason = reason.number }
         unsafe notifyAll(e)
         txLock.release()
         let rxLock = unsafe RobustLock(&e.rx.pointee.lock)

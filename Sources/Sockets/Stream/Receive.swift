@@ -115,10 +115,18 @@ extension Lane {
         return r > 0 ? shown &+ r : shown
     }
 
+    /// For the tools, of an end that only receives.
+    private static func noteSwitch(_ e: Endpoint) {
+        let isInRing = unsafe e.rx.pointee.phase & 1 == 1
+        if unsafe isInRing && e.pointee.reason == Reason.peerHandedBack.number { unsafe e.pointee.reason = Reason.none.number }
+        if unsafe !isInRing && e.pointee.reason == Reason.none.number { unsafe e.pointee.reason = Reason.peerHandedBack.number }
+    }
+
     /// On to the next phase, and says so to the sender.
     static func advance(_ e: Endpoint, _ d: Direction) {
         unsafe e.rx.pointee.phase &+= 1
         unsafe slc_release_u32(&d.pointee.phase_reached, e.rx.pointee.phase)
+        if unsafe e.tx.pointee.phase & 1 == 0 { unsafe noteSwitch(e) }
         // A sender that waits for us to catch up may sleep.
         slc_fence()
         let mask = unsafe slc_relaxed_u64(&d.pointee.space_waiters)

@@ -106,6 +106,7 @@ extension Waiter {
     static func retire(_ w: UnsafeMutablePointer<Waiter>) {
         unsafe process.lock.acquire()
         if unsafe w.pointee.owner == process.nonce && w != deafWaiter {
+            unsafe endPoll(w)
             unsafe w.pointee.nextFree = unsafe freeWaiters
             unsafe freeWaiters = unsafe w
         }
@@ -156,7 +157,7 @@ extension Waiter {
         while let w = unsafe next {
             unsafe next = unsafe w.pointee.nextOfAll
             let poll = unsafe slc_acquire_u32(&w.pointee.polls)
-            guard unsafe w != me && poll & 1 != 0 else { continue }
+            guard unsafe w != me && poll & 1 != 0 && w.pointee.owner == process.nonce else { continue }
             _ = unsafe OwnDescriptor.ring(&w.pointee.bell)
             while unsafe slc_acquire_u32(&w.pointee.polls) == poll && slc_now_ns() < end {
                 var pause = timespec(tv_sec: 0, tv_nsec: 20_000)

@@ -105,7 +105,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
     private func sleep(_ e: Endpoint, _ fd: Int32, _ rx: Direction, _ tx: Direction) -> WaitOutcome {
         guard let w = unsafe Waiter.ofThread(), unsafe w.pointee.bell >= 0, let pair = unsafe e.local.pointee.pair,
             let region = unsafe e.region,
-            let index = unsafe pair.number(of: UInt(bitPattern: w), bell: w.pointee.bell)
+            let index = unsafe pair.number(of: UInt(bitPattern: w), bell: &w.pointee.bell)
         else { return unsafe inKernel(e, fd, withBell: nil) }
         let word = unsafe sl_region_waiter(region, Int(e.pointee.side), index)!
         let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: index)

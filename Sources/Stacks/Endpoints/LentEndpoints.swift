@@ -12,6 +12,10 @@ public enum LentEndpoints {
     nonisolated(unsafe) private static var last: Endpoint? = nil
     /// The epoll set, -1: none yet; nothing ever waits on it.
     nonisolated(unsafe) private static var watch: Int32 = -1
+    /// A member of the set that is always there, so that a reading without it is none: the set's number is another file's, or the
+    /// kernel tells no members.
+    nonisolated(unsafe) private static var witness: Int32 = -1
+    nonisolated(unsafe) private static var hasWitness = false
     /// Number of the last reading of the set's members, and when the next one may be.
     nonisolated(unsafe) private static var reading: UInt32 = 0
     nonisolated(unsafe) private static var nextReading: UInt64 = 0
@@ -30,16 +34,32 @@ public enum LentEndpoints {
         }
         unsafe last = nil
         unsafe OwnDescriptor.close(watch)
+        unsafe OwnDescriptor.close(witness)
         unsafe watch = -1
+        unsafe witness = -1
     }
 
     /// The last descriptor of this process, `fd`, is about to be closed, and others hold the socket.
     public static func observe(_ e: Endpoint, _ fd: Int32) {
-        if unsafe watch < 0 { unsafe watch = OwnDescriptor.adopt(slc_epoll_create1(Int32(O_CLOEXEC))) }
+        if unsafe watch < 0 { makeWatch() }
         guard unsafe watch >= 0 else { return }
         var event = unsafe epoll_event()
         unsafe event.data.u64 = unsafe UInt64(e.pointee.generation) << 32 | UInt64(e.pointee.index)
         unsafe e.local.pointee.isObserved = unsafe slc_epoll_ctl(watch, EPOLL_CTL_ADD, fd, &event) == 0
+    }
+
+    private static func makeWatch() {
+        let set = OwnDescriptor.adopt(slc_epoll_create1(Int32(O_CLOEXEC)))
+        let member = OwnDescriptor.adopt(slc_eventfd(0, Int32(O_CLOEXEC)))
+        var event = unsafe epoll_event()
+        unsafe event.data.u64 = ~0
+        guard set >= 0, member >= 0, unsafe slc_epoll_ctl(set, EPOLL_CTL_ADD, member, &event) == 0 else {
+            OwnDescriptor.close(set)
+            OwnDescriptor.close(member)
+            return
+        }
+        unsafe watch = set
+        unsafe witness = member
     }
 
     /// It is closed. A call of this process may still sleep on it.
@@ -51,10 +71,19 @@ public enum LentEndpoints {
     /// The set's number is another one now.
     public static func renumber(_ old: Int32, _ new: Int32) {
         if unsafe watch == old { unsafe watch = new }
+        guard unsafe witness == old else { return }
+        unsafe witness = new
+        var event = unsafe epoll_event()
+        unsafe event.data.u64 = ~0
+        _ = unsafe slc_epoll_ctl(watch, EPOLL_CTL_DEL, old, &event)
+        _ = unsafe slc_epoll_ctl(watch, EPOLL_CTL_ADD, new, &event)
     }
 
     /// The set is to be closed: what is lent from now on comes back only when it is ended in order.
-    public static func retireDescriptor() { unsafe OwnDescriptor.retire(&watch) }
+    public static func retireDescriptors() {
+        unsafe OwnDescriptor.retire(&watch)
+        unsafe OwnDescriptor.retire(&witness)
+    }
 
     private static func append(_ e: Endpoint) {
         unsafe e.local.pointee.nextLent = nil
@@ -83,14 +112,17 @@ public enum LentEndpoints {
     /// Marks those that somebody holds. False: cannot be asked now.
     private static func askKernel() -> Bool {
         unsafe reading &+= 1
-        return unsafe slc_each_epoll_member(
+        unsafe hasWitness = false
+        let r = unsafe slc_each_epoll_member(
             watch,
             { _, _, data in
+                if data == ~0 { unsafe LentEndpoints.hasWitness = true }
                 guard let e = unsafe StackMemory.at(UInt32(truncatingIfNeeded: data)),
                     unsafe e.pointee.generation == UInt32(truncatingIfNeeded: data >> 32)
                 else { return }
                 unsafe e.local.pointee.seenIn = unsafe LentEndpoints.reading
-            }, nil) == 0
+            }, nil)
+        return unsafe r == 0 && hasWitness
     }
 
     /// `knows`: whoever was not seen in this reading is held by nobody.

@@ -113,13 +113,15 @@ public enum StackMemory {
             guard let record = unsafe process.pool.take(MemoryLayout<Local>.stride) else { return nil }
             local = UInt64(UInt(bitPattern: record))
         }
-        unsafe e.initialize(to: sl_endpoint())
-        unsafe e.pointee.generation = generation
-        unsafe e.pointee.index = index
-        unsafe e.pointee.local_address = local
-        unsafe e.pointee.owner = unsafe process.nonce
-        unsafe e.pointee.stack_address = UInt64(UInt(bitPattern: stack))
-        unsafe e.pointee.descriptors = 1
+        // A forked sharer may be looking at it: the address of the private record never changes.
+        var fresh = sl_endpoint()
+        fresh.generation = generation
+        fresh.index = index
+        fresh.local_address = local
+        fresh.owner = unsafe process.nonce
+        fresh.stack_address = UInt64(UInt(bitPattern: stack))
+        fresh.descriptors = 1
+        unsafe e.initialize(to: fresh)
         unsafe e.local.initialize(to: Local())
         unsafe e.local.pointee.descriptors = 1
         return unsafe e

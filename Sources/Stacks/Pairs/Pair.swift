@@ -130,8 +130,8 @@ extension UnsafeMutablePointer where Pointee == Pair {
 
     /// The number of a waiter of ours in this pair, making it known to the peer at first use: its bell travels over the
     /// control channel, so it is there before the peer can find the waiter asleep. Nil: table or channel full.
-    /// Takes the process lock.
-    public func number(of waiter: UInt, bell: Int32) -> Int? {
+    /// Takes the process lock, and reads the bell's number under it: the bell may move.
+    public func number(of waiter: UInt, bell: UnsafePointer<Int32>) -> Int? {
         unsafe process.lock.acquire()
         defer { unsafe process.lock.release() }
         if let i = unsafe known(waiter) { return i }
@@ -146,7 +146,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
             guard bits != ~0 else { return nil }
             let free = (~bits).trailingZeroBitCount
             guard unsafe slc_cas_u64(used, bits, bits | 1 << UInt64(free)) else { continue }
-            if unsafe !tell(free, bell, sl_region_waiter(first, side, free)) {
+            if unsafe !tell(free, bell.pointee, sl_region_waiter(first, side, free)) {
                 _ = unsafe slc_and_u64(used, ~(1 << UInt64(free)))
                 return nil
             }
@@ -231,7 +231,7 @@ extension UnsafeMutablePointer where Pointee == Pair {
         unsafe process.lock.acquire()
         defer { unsafe process.lock.release() }
         guard unsafe pointee.hasAnswer else { return false }
-        unsafe m = unsafe pointee.answer
+        m = unsafe pointee.answer
         unsafe pointee.hasAnswer = false
         return true
     }
