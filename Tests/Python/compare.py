@@ -9,7 +9,8 @@ handed back at random; rings of one page). Tests that are left out are listed, w
 
 The rule. A module runs once on the plain kernel and once in each mode. A test whose result in a mode is another one than on
 the plain kernel is looked at again in that mode, five times: alone (with the others that differ), and in the whole module,
-in turns. When no such turn shows a result that the plain kernel has not shown, it was seen once and is only said. Else the
+in turns. When no such turn shows a result that the plain kernel has not shown, it was seen once: each is said, and more than
+three in all are a failure (a busy machine makes one now and then, and so does a rare fault: look at its log). Else the
 plain kernel gets five such turns too: the test differs unless it shows there every result that it shows in the mode.
 A hang (nothing ends for --limit seconds) and a crash of the interpreter are failures at once, wherever they are seen.
 """
@@ -22,6 +23,7 @@ import threading
 import runs
 
 TURNS = 5
+SEEN_ONCE = 3
 speaking = threading.Lock()
 
 
@@ -38,7 +40,7 @@ class Module:
         self.seen = {}  # results on the plain kernel, by test
         self.lanes, self.ring_bytes = 0, 0
         self.lines = []
-        self.passed = self.failed = self.skipped = 0
+        self.passed = self.failed = self.once = 0
 
     def ok(self, text):
         self.passed += 1
@@ -97,7 +99,8 @@ class Module:
                 return
         for name, result in found.items():
             if name not in again:
-                self.lines.append(f"     {title}: {name}: {result} was seen once")
+                self.once += 1
+                self.lines.append(f"     {title}: {name}: {result} was seen once; log: {logs[name]}")
         if again:
             self.not_ok(f"{title}: {len(again)} of {len(self.plain.results)} tests differ")
             for name, result in again.items():
@@ -174,6 +177,10 @@ def main():
     else:
         failed += 1
         say(f"FAIL bytes by ring: {lanes} lane ends, {ring_bytes} bytes")
+    once = sum(module.once for module in modules)
+    if once > SEEN_ONCE:
+        failed += 1
+        say(f"FAIL {once} results were seen once, at most {SEEN_ONCE} may be")
     say(f"{passed} passed, {failed} failed, 0 skipped")
     raise SystemExit(failed > 0)
 
