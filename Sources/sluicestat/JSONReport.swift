@@ -145,7 +145,7 @@ extension EndpointRecord {
         switch lane {
         case UInt32(SL_LANE_KERNEL): "kernel"
         case UInt32(SL_LANE_MEETING): "meeting"
-        case UInt32(SL_LANE_LOOPBACK): "loopback"
+        case UInt32(SL_LANE_LOOPBACK): isBypassed ? "loopback" : "kernel"
         default: "unknown"
         }
     }
