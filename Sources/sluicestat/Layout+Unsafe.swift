@@ -32,7 +32,7 @@ enum Layout {
         let counters = start + (MemoryLayout<sl_endpoint>.offset(of: \.counters) ?? 0)
         return EndpointRecord(
             index: index, cookie: raw.cookie, descriptor: Int32(truncatingIfNeeded: raw.descriptor) &- 1, state: raw.state,
-            lane: raw.lane, reason: raw.reason,
+            lane: raw.lane, reason: raw.reason, hasLeftLane: raw.flags & UInt32(SL_EP_GIVEN_UP) != 0,
             local: address(raw.local), remote: address(raw.remote), protocolNumber: raw.protocol,
             counters: (0..<EndpointCounter.count).compactMap { EndpointCounter.row($0) }.map { row in
                 row.bytes == 4

@@ -35,6 +35,8 @@ struct EndpointRecord {
     var state: UInt32
     var lane: UInt32
     var reason: UInt32
+    /// Its lane has been left for good, though what it needs may still be there.
+    var hasLeftLane: Bool
     var local: SocketAddress
     var remote: SocketAddress
     var protocolNumber: UInt16
@@ -53,7 +55,7 @@ extension EndpointRecord {
     }
 
     /// The socket's bytes travel in shared memory.
-    var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) && reason == Reason.none.number }
+    var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) && reason == Reason.none.number && !hasLeftLane }
 }
 
 /// A copy of a stack's header and of its endpoints in use.

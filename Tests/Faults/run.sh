@@ -20,6 +20,7 @@ build_driver() {
     shift
     "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
 }
+build_driver hostile Hostile.c HostileActs.c HostileSpeaks.c || exit 1
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
 for driver in kills namespaces impostor storms shortage alarms users limits pairs sharers; do build_driver "$driver" "${driver^}.c" || exit 1; done
 
@@ -70,6 +71,12 @@ driver "strangers at the rendezvous" 200 "$preload" SLUICE_LANE_AT=4 -- ./impost
 driver "pairs" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 -- ./pairs
 driver "two users" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 -- ./users
 driver "two users, the largest rings" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 SLUICE_RING_BYTES=268435456 -- ./users
+
+if [ -x "$build/bin/sluicestat" ]; then
+    driver "a hostile peer" 200 "$preload" SLUICE_LANE_AT=4 EF_SHARE_WITH=-1 -- ./hostile "$build/bin/sluicestat"
+else
+    not_ok "a hostile peer" "sluicestat is not built"
+fi
 
 storms=60
 [ "$all" -eq 0 ] || storms=200

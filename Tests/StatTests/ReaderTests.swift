@@ -28,6 +28,14 @@ import Testing
         #expect(endpoint.counters == [5, 0, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 7])
     }
 
+    @Test("a connection that has left its lane travels by the kernel, and has a reason, also while its memory is there")
+    func leftLane() throws {
+        var image = StackImage()
+        image.add(lane: SL_LANE_LOOPBACK, reason: Reason.damaged.number, flags: SL_EP_GIVEN_UP)
+        let endpoint = try #require(try StackRecord(MemorySource(image.bytes)).endpoints.first)
+        #expect(!endpoint.isBypassed && endpoint.laneName == "kernel" && endpoint.reason == Reason.damaged.number)
+    }
+
     @Test("what is no stack of this layout is refused with its reason")
     func refused() {
         var image = StackImage()

@@ -22,7 +22,7 @@ struct StackImage {
     /// Adds an endpoint of TCP and returns its place.
     @discardableResult
     mutating func add(
-        state: Int = SL_ENDPOINT_CONNECTED, lane: Int, reason: UInt32 = 0, cookie: UInt64 = 0,
+        state: Int = SL_ENDPOINT_CONNECTED, lane: Int, reason: UInt32 = 0, flags: Int = 0, cookie: UInt64 = 0,
         local: SocketAddress = SocketAddress(ipv4: 0, port: 0), remote: SocketAddress = SocketAddress(ipv4: 0, port: 0),
         rx: UInt64 = 0, tx: UInt64 = 0, drops: UInt64 = 0
     ) -> Int {
@@ -31,6 +31,7 @@ struct StackImage {
         endpoint.state = UInt32(state)
         endpoint.lane = UInt32(lane)
         endpoint.reason = reason
+        endpoint.flags = UInt32(flags)
         endpoint.cookie = cookie
         endpoint.protocol = 6
         endpoint.local = local.raw

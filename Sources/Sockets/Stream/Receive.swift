@@ -64,6 +64,8 @@ extension Lane {
                     if r > 0 { return unsafe flags.peek ? peekOn(e, fd, reader, &target, flags, r) : r }
                     if r == 0 { return 0 }
                     target = before
+                    // Only a claim takes our own offset from us.
+                    if !reader.isClaimed { return unsafe damaged(e, fd) }
                 }
                 let phase = unsafe slc_acquire_u32(&reader.direction.pointee.phase)
                 if unsafe phase != e.rx.pointee.phase {

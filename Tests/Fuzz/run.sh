@@ -1,0 +1,17 @@
+#!/bin/bash
+# Fuzzers of all that is read from other processes and from the kernel: 30 seconds each, 10 minutes with SLUICE_TEST_ALL=1.
+set -uo pipefail
+here=$(cd -- "$(dirname -- "$0")" && pwd -P)
+. "$here/../../Scripts/lib.sh"
+. "$here/../lib.sh"
+seconds=30
+[ "${SLUICE_TEST_ALL:-0}" -eq 0 ] || seconds=600
+while IFS= read -r line; do
+    case $line in
+        'ok '*) ok "${line#ok   }" ;;
+        'FAIL '*) not_ok "${line#FAIL }" ;;
+        *) say "$line" ;;
+    esac
+done < <("$top/Scripts/fuzz" "$seconds" 2>&1)
+[ "$passed" -eq 8 ] || [ "$failed" -gt 0 ] || not_ok "eight targets" "$passed have run"
+finish
