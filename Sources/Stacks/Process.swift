@@ -32,6 +32,8 @@ import SharedMemory
     public var sealed = false
     /// A filter of system calls would kill this process at a call of ours: there is no stack, nothing is tracked.
     public var isRefused = false
+    /// It is known whether `isRefused`.
+    public var isTried = false
     public var startTicks: UInt64 = 0
     /// Time stamp counter of the last look at any kernel socket for its end.
     public var kernelLook: UInt64 = 0

@@ -1,5 +1,5 @@
 # Sourced by run.sh: servers and clients in several languages.
-languages=(perl ruby php node node-http node-cluster node-handle java java-nio java-ends go cgo)
+languages=(perl ruby php node node-uring node-http node-cluster node-handle java java-nio java-ends go cgo)
 [ "$all" -eq 0 ] || languages+=(swift)
 source=$here/languages
 
@@ -32,6 +32,7 @@ commands_of() {
     load=("${serve[@]}" load PORT "$connections" "$rounds")
     serve+=(serve)
     case $1 in
+        node-uring) serve=(env UV_USE_IO_URING=1 "${serve[@]}") load=(env UV_USE_IO_URING=1 "${load[@]}") ;;
         node-http) serve=(node "$source/keep.js" serve) load=(node "$source/keep.js" load PORT 300) wanted_line="verified 300 on 4" ;;
         node-cluster) serve=(node "$source/cluster.js" rr) ;;
         node-cluster-shared) serve=(node "$source/cluster.js" shared) ;;
@@ -60,7 +61,10 @@ build_go() {
 # accepted and passed on, stay in the kernel.
 check_rings() {
     local placement=$2
-    case $1 in go|node-cluster) placement=kernel ;; esac
+    case $1 in
+        go|node-cluster) placement=kernel ;;
+        node-uring) return ;; # an older Node has no io_uring
+    esac
     check_lane "$1, $2" "$placement" "$3"
 }
 

@@ -11,6 +11,7 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../peers.sh"
 [ -e "$library" ] || missing "$library; run Scripts/build"
 "$top/Scripts/setup" --runtimes || exit 1
+use_programs
 use_runtimes
 peer_limit=60
 all=${SLUICE_TEST_ALL:-0}

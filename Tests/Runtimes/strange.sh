@@ -18,9 +18,9 @@ said() {
 
 # same NAME PRELOADED COMMAND...: PRELOADED stands for LD_PRELOAD, where SLUICE is the library; empty in the plain run.
 same() {
-    local name=$1 preloaded=$2 mode modes=(SLUICE_LANE_AT=16 SLUICE_LANE_AT=0)
+    local name=$1 preloaded=$2 mode modes=(SLUICE_LANE_AT=16)
     shift 2
-    [ "$all" -eq 0 ] || modes+=(SLUICE_CHAOS=1 SLUICE_CHAOS=2)
+    [ "$all" -eq 0 ] || modes+=(SLUICE_LANE_AT=0 SLUICE_CHAOS=1 SLUICE_CHAOS=2)
     said "$work/plain" env LD_PRELOAD="${preloaded//SLUICE/}" "$@"
     [ "$(tail -n 1 "$work/plain")" = 'exit 0' ] || not_ok "$name, on the kernel" "$(tail -n 9 "$work/plain")"
     for mode in "${modes[@]}"; do
@@ -29,15 +29,14 @@ same() {
     done
 }
 
-# redis and its benchmark under an allocator too.
+# redis_beside NAME PRELOADED [LAUNCHER...]: redis and its benchmark beside an allocator, or under a filter.
 redis_beside() {
-    local port name=$1 preloaded=${2//SLUICE/$library}
-    (use_programs; type -P redis-server > /dev/null) || { not_ok "$name, redis" "no redis-server"; return; }
+    local port name=$1 preloaded=${2//SLUICE/$library} line
+    shift 2
     port=$(free_port)
-    PATH=$programs/usr/bin:$PATH start_redis "$port" env LD_PRELOAD="$preloaded" || { not_ok "$name, redis" "did not start"; return; }
-    expect "$name, redis" 0 '"GET","[0-9]' env LD_PRELOAD="$preloaded" "$programs/usr/bin/redis-benchmark" -p "$port" -t set,get -n 20000 -c 20 --csv
+    start_redis "$port" env LD_PRELOAD="$preloaded" "$@" || { not_ok "$name, redis" "did not start"; return; }
+    expect "$name, redis" 0 '"GET","[0-9]' env LD_PRELOAD="$preloaded" redis-benchmark -p "$port" -t set,get -n 20000 -c 20 --csv
     start_peer client env LD_PRELOAD="$preloaded" python3 "$top/Tests/Programs/redis_keys.py" "$port" 5000
-    local line
     hear client
     [ "$line" = "verified 5000" ] && ok "$name, redis, contents" || not_ok "$name, redis, contents" "$line"
     check_lane "$name, redis" both "$port"
@@ -64,5 +63,6 @@ strange_cases() {
     for name in $("$work/strange"); do
         if [ "$only" = strange ] || wanted "strange-$name"; then same "$name" SLUICE "$work/strange" "$name"; fi
     done
-    allocators
+    if [ "$only" = strange ] || wanted strange-redis; then redis_beside "filter that kills debuggers" SLUICE "$work/strange" under_filter; fi
+    if [ "$only" = strange ] || wanted strange-allocators; then allocators; fi
 }

@@ -58,14 +58,15 @@ public enum StackMemory {
     /// Of the settings in the header, as asserted in CStackLayout.
     private static var settingsOffset: Int { 96 }
 
-    /// Under a filter of system calls that came before the program: would it kill at a call of ours? Asked once.
+    /// Under a filter of system calls that came before the program: would it kill at a call of ours? Asked once; fork children
+    /// know the answer.
     static func isAllowed() -> Bool {
-        if unsafe process.isRefused { return false }
+        if unsafe process.isTried { return unsafe !process.isRefused }
+        unsafe process.isTried = true
         if slc_is_filtered() == 0 || slc_trial(1) == 1 { return true }
         slc_refuse_foreign_descriptors()
-        if slc_trial(0) == 1 { return true }
-        unsafe process.isRefused = true
-        return false
+        unsafe process.isRefused = slc_trial(0) == 0
+        return unsafe !process.isRefused
     }
 
     /// A file larger than RLIMIT_FSIZE would raise SIGXFSZ in the program.

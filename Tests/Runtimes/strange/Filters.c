@@ -76,6 +76,14 @@ static void only_internet(unsigned action) {
 CASE(born_only_internet) { only_internet(SECCOMP_RET_ERRNO | EAFNOSUPPORT); }
 CASE(born_only_internet_killing) { only_internet(SECCOMP_RET_KILL_PROCESS); }
 
+/// `strange under_filter COMMAND...`: a filter that kills at what debuggers call, as services are given.
+CASE(under_filter) {
+    if (!strange_arguments[2]) return;
+    refuse(SECCOMP_RET_KILL_PROCESS, debug, sizeof debug / sizeof *debug);
+    execvp(strange_arguments[2], strange_arguments + 2);
+    fail("exec: %s", strerror(errno));
+}
+
 CASE(killing_filter_in_a_thread) { // the filter of one thread, while others talk
     int ends[2], fd = warm();
     warm_pair(ends);

@@ -34,7 +34,7 @@ static void echo(int listener, pid_t parent) {
     static char bytes[1 << 16];
     struct pollfd p[64] = {{listener, POLLIN, 0}};
     for (int n = 1; getppid() == parent;) {
-        if (poll(p, (nfds_t)n, 500) <= 0) continue;
+        if (poll(p, (nfds_t)n, 100) <= 0) continue;
         if (p[0].revents && n < 64) p[n++] = (struct pollfd){accept(listener, NULL, NULL), POLLIN, 0};
         for (int i = 1; i < n; i++) {
             if (!p[i].revents) continue;

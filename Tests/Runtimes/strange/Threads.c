@@ -48,7 +48,7 @@ static void *asks(void *p) {
         uint32_t n = 1 + (uint32_t)i * 53 % 3000;
         char *out = malloc(n), *in = malloc(n);
         memset(out, i, n);
-        if (send(fd, &n, 4, 0) != 4 || send(fd, out, n, 0) != (long)n) abort();
+        if (send(fd, &n, 4, MSG_MORE) != 4 || send(fd, out, n, 0) != (long)n) abort();
         if (i % 2 && epoll_wait(set, &e, 1, 20000) != 1) abort();
         if (recv(fd, in, n, MSG_WAITALL) != (long)n || memcmp(in, out, n)) abort();
         free(in), free(out);
