@@ -142,3 +142,19 @@ iperf_case() {
     done
     stop_servers
 }
+
+# Two ends that miss each other at first meet later.
+late_case() {
+    local port line
+    start_peer late "${server[@]}" python3 "$here/late_pair.py" serve
+    hear late
+    port=$line
+    start_peer client "${client[@]}" python3 "$here/late_pair.py" "$port"
+    hear late
+    go_on client
+    hear client
+    [ "$line" = verified ] && check_lane "late ends, $1" "$1" "$port"
+    go_on late
+    release client && ok "late ends, $1" || not_ok "late ends, $1" "said '$line'" "$(tail -n 3 "$work/client.error" "$work/late.error")"
+    collect late
+}

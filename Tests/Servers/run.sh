@@ -10,7 +10,7 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../placements.sh"
 . "$here/../../Scripts/servers.sh"
 for part in support stores database web remote plain; do . "$here/$part.sh"; done
-all=(replica memcached postgres nginx_changes haproxy tls iperf ssh rsync git socat netcat inetd)
+all=(late replica memcached postgres nginx_changes haproxy tls iperf ssh rsync git socat netcat inetd)
 [ $# -gt 0 ] || set -- "${all[@]}"
 unset LD_PRELOAD
 

@@ -95,7 +95,8 @@ typedef struct sl_endpoint {
     sl_endpoint_counters counters;
     uint64_t stack_address;   ///< sl_stack_header of its stack, as mapped
     uint64_t ring_bytes;      ///< of one ring of the lane, a power of two
-    uint64_t reserved[14];    ///< arrival log, marks, named stacks
+    uint64_t next_attempt_bytes; ///< no meeting before so many bytes have travelled, both directions together
+    uint64_t reserved[13];    ///< arrival log, marks, named stacks
 } sl_endpoint;
 _Static_assert(offsetof(sl_endpoint, local) == 64, "sl_endpoint.local");
 _Static_assert(offsetof(sl_endpoint, rx_timeout_ns) == 128, "sl_endpoint.rx_timeout_ns");
