@@ -1,4 +1,6 @@
-"""Started by an inetd with a listening socket as its input: takes each connection, and writes back what it reads."""
+"""Started by an inetd with a listening socket as its input: takes each connection, and writes back what it reads, as long as
+the inetd lives."""
+import os
 import socket
 import threading
 
@@ -10,5 +12,12 @@ def echo(connection):
 
 
 listener = socket.socket(fileno=0)
-while True:
-    threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
+listener.settimeout(0.5)
+parent = os.getppid()
+while os.getppid() == parent:
+    try:
+        connection = listener.accept()[0]
+    except TimeoutError:
+        continue
+    connection.settimeout(None)
+    threading.Thread(target=echo, args=(connection,), daemon=True).start()

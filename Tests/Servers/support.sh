@@ -4,6 +4,8 @@ nobody=65534
 # As root: a mount namespace in which sshd finds what it insists on. Nothing of the host is changed.
 enter_own_view() {
     if [ "$(id -u)" -ne 0 ]; then return 0; fi
+    # Where that is forbidden, sshd cannot be run by root.
+    if ! unshare --mount -- true 2> /dev/null; then SLUICE_TEST_VIEW=none; return; fi
     if [ -z "${SLUICE_TEST_VIEW-}" ]; then SLUICE_TEST_VIEW=1 exec unshare --mount -- bash "$here/run.sh" "$@"; fi
     local passwd
     passwd=$(sed -E "s,^nobody:.*,nobody:x:$nobody:$nobody:nobody:/:/bin/bash," /etc/passwd)
@@ -103,9 +105,11 @@ end_peers() {
 }
 
 # under_filters CASE...: the cases as an unprivileged user under a filter, as in a container; a run of this suite of its own.
+main_cases=(replica memcached postgres nginx_changes haproxy ssh socat)
 under_filters() {
     local kind user=() status line kinds=(container) chosen=both
     if [ "${SLUICE_TEST_ALL:-0}" -ne 0 ]; then kinds=(container service) chosen="both server client"; fi
+    if [ "${SLUICE_TEST_ALL:-0}" -eq 0 ] && [ "$*" = "${all[*]}" ]; then set -- "${main_cases[@]}"; fi
     gcc -O1 -Wall -o "$work/filter" "$here/Filter.c" || { not_ok "the filter could be built"; return; }
     [ "$(id -u)" -ne 0 ] || user=(setpriv --reuid "$nobody" --regid "$nobody" --clear-groups --no-new-privs --)
     for kind in "${kinds[@]}"; do
