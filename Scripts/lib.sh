@@ -5,6 +5,7 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 build=$top/.build
 library=$build/lib/libsluice.so
 programs=$build/programs
+servers=$build/servers
 
 # What the demo, the tests and the benchmarks run, by package and by file.
 program_packages=(redis-server redis-tools nginx wrk apache2-utils)
@@ -20,13 +21,19 @@ runtime_files=(usr/lib/go-1.19/bin/go usr/bin/ruby3.1 usr/bin/php8.2)
 jdk_home=usr/lib/jvm/java-17-openjdk-$(dpkg --print-architecture 2> /dev/null || echo amd64)
 host_has_node() { [ -n "$(type -P node)" ]; }
 host_has_jdk() { [ -n "$(type -P javac)" ] && [[ $(java -version 2>&1) =~ version\ \"(1[7-9]|[2-9][0-9]) ]]; }
+# What Tests/Servers runs beside those.
+server_packages=(redis-server redis-tools nginx memcached haproxy postgresql-15 postgresql-client-15 openssl iperf3 openssh-server
+    openssh-client openssh-sftp-server rsync socat netcat-openbsd netcat-traditional ucspi-tcp xinetd)
+server_files=(usr/bin/redis-server usr/bin/redis-check-aof usr/sbin/nginx usr/bin/memcached usr/sbin/haproxy
+    usr/lib/postgresql/15/bin/postgres usr/lib/postgresql/15/bin/pgbench usr/bin/openssl usr/bin/iperf3 usr/sbin/sshd usr/bin/ssh
+    usr/lib/openssh/sftp-server usr/bin/rsync usr/bin/socat bin/nc.openbsd bin/nc.traditional usr/bin/tcpserver usr/sbin/xinetd)
 
 say() { printf '%s\n' "$*"; }
 # The one missing thing, on one line.
 missing() { printf '%s: missing: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# Puts the unpacked programs and their libraries in reach.
-use_programs() { use_unpacked "$programs"; }
+# Puts the unpacked programs, of demo and tests or of a FOLDER, and their libraries in reach.
+use_programs() { use_unpacked "${1-$programs}"; }
 use_runtimes() {
     use_unpacked "$runtimes"
     PATH=$runtimes/usr/lib/go-1.19/bin:$PATH
@@ -34,7 +41,7 @@ use_runtimes() {
 }
 use_unpacked() {
     local directory
-    PATH=$1/usr/bin:$1/usr/sbin:$PATH
+    PATH=$1/usr/bin:$1/usr/sbin:$1/bin:$PATH
     for directory in "$1"/usr/lib/*-linux-gnu "$1"/lib/*-linux-gnu; do
         [ -d "$directory" ] || continue
         LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$directory

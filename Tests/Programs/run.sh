@@ -5,12 +5,12 @@ set -uo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../../Scripts/lib.sh"
 . "$here/../lib.sh"
+. "$here/../placements.sh"
 . "$here/../../Scripts/servers.sh"
 use_programs
 work=$(mktemp -d)
 trap 'stop_servers; rm -rf "$work"' EXIT
 unset LD_PRELOAD
-. "$here/../peers.sh"
 
 redis_case() {
     local port line

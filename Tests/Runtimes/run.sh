@@ -8,7 +8,7 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../../Scripts/lib.sh"
 . "$here/../lib.sh"
 . "$here/../../Scripts/servers.sh"
-. "$here/../peers.sh"
+. "$here/../placements.sh"
 [ -e "$library" ] || missing "$library; run Scripts/build"
 "$top/Scripts/setup" --runtimes || exit 1
 use_programs

@@ -97,7 +97,8 @@ typedef struct sl_endpoint {
     uint64_t ring_bytes;      ///< of one ring of the lane, a power of two
     uint32_t descriptor;      ///< number +1 when it was made: by this tools know it while `cookie` is 0
     uint32_t reserved0;
-    uint64_t reserved[13];    ///< arrival log, marks, named stacks
+    uint64_t next_attempt_bytes; ///< no meeting before so many bytes have travelled, both directions together
+    uint64_t reserved[12];    ///< arrival log, marks, named stacks
 } sl_endpoint;
 _Static_assert(offsetof(sl_endpoint, local) == 64, "sl_endpoint.local");
 _Static_assert(offsetof(sl_endpoint, rx_timeout_ns) == 128, "sl_endpoint.rx_timeout_ns");

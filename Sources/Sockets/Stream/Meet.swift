@@ -15,7 +15,10 @@ enum Meet {
             if unsafe process.settings.laneAt != 0 {
                 // Known to the tools, too, before it is old enough for a lane.
                 if unsafe messages == 4 && e.pointee.cookie == 0 { _ = unsafe Identity.learn(e, fd) }
-                guard unsafe messages >= e.pointee.next_attempt, unsafe isAlive(e, messages) else { return }
+                guard unsafe messages >= e.pointee.next_attempt,
+                    unsafe e.pointee.bytes_in &+ e.pointee.bytes_out >= e.pointee.next_attempt_bytes,
+                    unsafe isAlive(e, messages)
+                else { return }
             }
         }
         unsafe advance(e, fd)
@@ -127,14 +130,16 @@ enum Meet {
         unsafe process.lock.release()
         let tries = unsafe e.local.pointee.tries
         unsafe e.local.pointee.tries = tries &+ 1
+        // Seldomer each time, so that a plain peer costs next to nothing.
+        let most: UInt32 = unsafe reason == .plainPeer && process.settings.laneAt != 0 ? 64 : 3
         let mayCome = reason == .plainPeer || reason == .resources || reason == .limit || reason == .consent
-        if mayCome && tries < 3 {
-            // The other end may come under way later than we. Both look again at the same powers of four, so that they do
-            // not miss each other once more.
-            let messages = unsafe UInt64(e.pointee.messages_in &+ e.pointee.messages_out)
-            var next: UInt64 = 64
-            while next < messages * 2 { next *= 4 }
-            unsafe e.pointee.next_attempt = UInt32(truncatingIfNeeded: min(next, 1 << 31))
+        if mayCome && tries < most {
+            // The other end may come under way later than we, or made no call while we looked. Both look again at the same
+            // powers of two of the bytes of both directions, which are the same at both ends, however the calls cut them.
+            let bytes = unsafe e.pointee.bytes_in &+ e.pointee.bytes_out
+            var next: UInt64 = 1 << 10
+            while next < 1 << 62 && next < bytes &+ bytes / 4 { next *= 2 }
+            unsafe e.pointee.next_attempt_bytes = next
             unsafe e.local.pointee.meeting = Meeting()
         } else {
             unsafe e.pointee.flags |= UInt32(SL_EP_GIVEN_UP)

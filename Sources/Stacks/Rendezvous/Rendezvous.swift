@@ -85,6 +85,11 @@ public enum Rendezvous {
         let m = unsafe e.local
         // Closed for another connection: as if nobody had come.
         guard unsafe m.pointee.meeting.listener >= 0 else { return .failed(.plainPeer) }
+        unsafe m.pointee.meeting.looks &+= 1
+        guard unsafe m.pointee.meeting.looks >= m.pointee.meeting.nextLook else { return .goOn }
+        if unsafe process.settings.laneAt != 0 {
+            unsafe m.pointee.meeting.nextLook = unsafe m.pointee.meeting.looks &+ 1 &+ m.pointee.meeting.looks / 256
+        }
         let c = unsafe slc_accept4(m.pointee.meeting.listener, nil, nil, SOCK_CLOEXEC_FLAG | SOCK_NONBLOCK_FLAG)
         if c >= 0 {
             let channel = OwnDescriptor.adopt(c)
@@ -100,15 +105,16 @@ public enum Rendezvous {
             unsafe m.pointee.meeting.step = .greeting
             return unsafe greeting(e, fd)
         }
-        unsafe m.pointee.meeting.looks &+= 1
         guard unsafe hasWaited(m) else { return .goOn }
         return unsafe .failed(m.pointee.hadStranger ? .consent : .plainPeer)
     }
 
     /// Nobody has come to the name, or opened it, for so long that nobody will.
     private static func hasWaited(_ m: UnsafeMutablePointer<Local>) -> Bool {
-        unsafe m.pointee.meeting.looks > mostLooks
-            || m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs
+        // Longer each time: one end may be some hundred milliseconds behind the other, by what lies in the kernel's buffers.
+        let twos = unsafe process.settings.laneAt == 0 ? 0 : 2 * min(m.pointee.tries, 3)
+        return unsafe m.pointee.meeting.looks > mostLooks << twos
+            || m.pointee.meeting.looks > patience && slc_now_ns() &- m.pointee.meeting.began > nameNs << UInt64(twos)
     }
 
     /// Whoever knocked is not the other end: the name stays open for the true one.

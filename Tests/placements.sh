@@ -1,5 +1,6 @@
-# Sourced after lib.sh and servers.sh by the suites that run real programs in three placements; the caller sets $work, an own
-# temporary folder. peer_limit: seconds that a program may take, 300.
+# Sourced by the suites of real programs, after Scripts/lib.sh and Tests/lib.sh: who runs under Sluice, ring bytes, and peers
+# that are talked with by pipes. The caller sets $work, an own temporary folder;
+# peer_limit: seconds that a program may take, 300.
 sluice=$top/Scripts/sluice
 stat=$build/bin/sluicestat
 
@@ -18,12 +19,13 @@ ring_bytes() {
     "$stat" netstat -a --json > "$work/netstat" && python3 "$top/Tests/Programs/ring_bytes.py" "$1" < "$work/netstat"
 }
 
-# check_lane NAME PLACEMENT PORT: while the connections of the case are alive.
+# check_lane NAME PLACEMENT PORT: while the connections of the case are alive. The placement `any` looks at nothing.
 check_lane() {
     local bytes
+    [ "$2" != any ] || return 0
     bytes=$(ring_bytes "$3" 2> "$work/stat-error") || { not_ok "$1: ring bytes" "sluicestat netstat: $(tail -n 1 "$work/stat-error")"; return; }
     if [ "$2" = both ]; then
-        [ "$bytes" -gt 0 ] && ok "$1: $bytes bytes by ring" || not_ok "$1: bytes by ring" "none"
+        [ "$bytes" -gt 0 ] && ok "$1: $bytes bytes by ring" || not_ok "$1: bytes by ring" "none" "$("$stat" netstat --json | python3 "$top/Tests/Servers/reasons.py" "$3" 2>&1)"
     else
         [ "$bytes" -eq 0 ] && ok "$1: all bytes by the kernel" || not_ok "$1: all bytes by the kernel" "$bytes by ring"
     fi

@@ -1,0 +1,81 @@
+# Sourced by run.sh: PostgreSQL with pgbench and psql. The server refuses to run as root, and so runs as nobody there.
+
+# as UID COMMAND...
+as() {
+    local uid=$1
+    shift
+    if [ "$(id -u)" -eq 0 ]; then setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"; else "$@"; fi
+}
+
+# In an array, so that a server in the background is the started process itself.
+prepare_postgres() {
+    postgres=$others/.build/servers/usr/lib/postgresql/15/bin
+    sluice_of_others=$others/Scripts/sluice
+    as_server=()
+    [ "$(id -u)" -ne 0 ] || as_server=(setpriv --reuid "$nobody" --regid "$nobody" --clear-groups --)
+    [ ! -e "$work/pg" ] || return 0
+    mkdir "$work/pg"
+    [ "$(id -u)" -ne 0 ] || chown "$nobody:$nobody" "$work/pg"
+    "${as_server[@]}" "$postgres/initdb" -D "$work/pg/data" -U bench -A trust --no-sync --locale=C > "$work/initdb" 2>&1 ||
+        { not_ok "initdb" "$(tail -n 5 "$work/initdb")"; return 1; }
+    printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = ''" 'fsync = off' 'jit = off' 'shared_buffers = 32MB' |
+        "${as_server[@]}" tee -a "$work/pg/data/postgresql.conf" > /dev/null
+}
+
+# start_postgres PORT [LAUNCHER...]
+start_postgres() {
+    local port=$1
+    shift
+    start_server postgres "$postgres/pg_isready -h 127.0.0.1 -p $port" "${as_server[@]}" "$@" "$postgres/postgres" -D "$work/pg/data" -p "$port"
+}
+
+# One number for the whole of pgbench's own rule: the sums of all balances and of the history are the same.
+balances="select 'sums', (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from pgbench_branches)
+    and (select sum(tbalance) from pgbench_tellers) = (select sum(delta) from pgbench_history)
+    and (select sum(bbalance) from pgbench_branches) = (select sum(delta) from pgbench_history), (select count(*) from pgbench_history)"
+
+postgres_case() {
+    local port launch_server=() launch_client=() user
+    prepare_postgres || return
+    port=$(free_port)
+    [ ${#server[@]} -eq 0 ] || launch_server=("$sluice_of_others")
+    [ ${#client[@]} -eq 0 ] || launch_client=("$sluice_of_others")
+    start_postgres "$port" "${launch_server[@]}" || { not_ok "postgres, $1" "did not start"; return; }
+    user=("${as_server[@]}" "${launch_client[@]}")
+    local to=(-h 127.0.0.1 -p "$port" -U bench) 
+    expect "pgbench: made, $1" 0 'done in' "${user[@]}" "$postgres/pgbench" -i -q -s 1 "${to[@]}" postgres
+    expect "pgbench: reads and writes, $1" 0 'processed: 2000/2000' "${user[@]}" "$postgres/pgbench" -n -c 4 -j 2 -t 500 "${to[@]}" postgres
+    expect "pgbench: reads, prepared, $1" 0 'processed: 8000/8000' "${user[@]}" "$postgres/pgbench" -n -S -M prepared -c 8 -j 2 -t 1000 "${to[@]}" postgres
+    expect "pgbench: in a pipeline, $1" 0 'processed: 400/400' "${user[@]}" "$postgres/pgbench" -n -M extended -c 2 -t 200 -f "$others/Tests/Servers/pipeline.sql" "${to[@]}" postgres
+    expect "pgbench: its sums, $1" 0 'sums\|t\|2000' "${user[@]}" "$postgres/psql" -At "${to[@]}" -c "$balances" postgres
+    base64 -w 76 "$content/8388608" > "$work/table"
+    "${user[@]}" "$postgres/psql" -q "${to[@]}" -c 'drop table if exists t; create table t (n serial, line text)' postgres > "$work/error" 2>&1
+    expect "psql: copy in, $1" 0 '!ERROR' bash -c '"${@:2}" < "$1"' copy "$work/table" "${user[@]}" "$postgres/psql" -q "${to[@]}" -c 'copy t (line) from stdin' postgres
+    same "psql: copy out, $1" "$work/table" "${user[@]}" "$postgres/psql" -q "${to[@]}" -c 'copy (select line from t order by n) to stdout' postgres
+    converse "psql, $1" "$1" "$port" "${user[@]}" "$postgres/psql" -qAt "${to[@]}" postgres
+    stop_servers
+    [ "$1" != both ] || [ "$(id -u)" -ne 0 ] || other_users
+}
+
+# converse NAME LANE PORT PSQL...: a session of some statements; LANE as check_lane has it.
+converse() {
+    answer() { local number=${1#select }; say "${number%;}"; }
+    talk 'select $i;' 40 "$@"
+}
+
+# The server and its client are different users: with the consent of both by ring, else by the kernel, which says why.
+other_users() {
+    local port client_uid=65532 to reason
+    port=$(free_port)
+    to=(-h 127.0.0.1 -p "$port" -U bench postgres)
+    EF_SHARE_WITH=$client_uid start_postgres "$port" "$sluice_of_others" || { not_ok "postgres, for another user" "did not start"; return; }
+    converse "psql of another user, both consent" both "$port" env EF_SHARE_WITH="$nobody" setpriv --reuid "$client_uid" --regid "$client_uid" \
+        --clear-groups -- "$sluice_of_others" "$postgres/psql" -qAt "${to[@]}"
+    expect "pgbench of another user, both consent" 0 'processed: 4000/4000' env EF_SHARE_WITH="$nobody" setpriv --reuid "$client_uid" \
+        --regid "$client_uid" --clear-groups -- "$sluice_of_others" "$postgres/pgbench" -n -c 4 -j 2 -t 1000 "${to[@]}"
+    look_for=consent
+    converse "psql of another user, one consents" client "$port" setpriv --reuid "$client_uid" --regid "$client_uid" --clear-groups -- \
+        "$sluice_of_others" "$postgres/psql" -qAt "${to[@]}"
+    look_for=
+    stop_servers
+}
