@@ -45,7 +45,7 @@ enum Meet {
             }
             count(StackCounter.meetingsStarted)
             sweep()
-            unsafe e.pointee.reason = Reason.meeting.number
+            if unsafe local.pointee.tries == 0 { unsafe e.pointee.reason = Reason.meeting.number }
             unsafe slc_release_u32(&e.pointee.lane, UInt32(SL_LANE_MEETING))
         }
         if unsafe e.pointee.lane == UInt32(SL_LANE_MEETING) { unsafe work(e, fd) }
