@@ -312,3 +312,26 @@ static void replaced_under_reader(int flags) {
 
 DP_CASE(signals, dup2_and_signal_wake_a_reader) { replaced_under_reader(0); }
 DP_CASE(signals, dup2_and_restart_reads_the_new_file) { replaced_under_reader(SA_RESTART); }
+
+DP_CASE(signals, restarted_call_sleeps_on) {
+    // The peer's thread sleeps for the first time, which it tells, while the call has a handler's run behind it.
+    reader_fd = dp_pair(0);
+    if (dp_server) {
+        catch(SIGUSR1, SA_RESTART);
+        dp_tell("blocks");
+        dp_recv(reader_fd, 100, 0);
+        dp_say(reader_fd, "back");
+    } else {
+        dp_worker w;
+        dp_until_peer_blocked("blocks");
+        DP(kill(dp_peer_pid, SIGUSR1));
+        dp_until_asleep(dp_peer_pid);
+        dp_start(&w, "reader", recv_body, NULL);
+        dp_until_blocked(&w);
+        dp_until_asleep(dp_peer_pid);
+        dp_say(reader_fd, "on");
+        dp_join(&w);
+    }
+    dp_sync("end");
+    dp_close(reader_fd);
+}

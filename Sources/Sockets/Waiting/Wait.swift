@@ -188,8 +188,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
             }
         }
         unsafe Waiter.endPoll(w)
-        if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
-        if interrupts.any() { return .restarted }
+        // First what has come: with a handler's run behind it the call goes on for long, and would find it at each turn.
         if r > 0 {
             rung = fds.1.revents != 0
             if fds.2.revents != 0, let pair = unsafe e.local.pointee.pair {
@@ -199,6 +198,8 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
                 unsafe process.lock.release()
             }
         }
+        if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
+        if interrupts.any() { return .restarted }
         return fds.0.revents != 0 ? .readyByKernel : .ready
     }
 
