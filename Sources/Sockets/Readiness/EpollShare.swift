@@ -115,6 +115,13 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe slc_acquire_u32(sl_used(s)) != 0 && slc_relaxed_u32(sl_yielded(s)) == 0
     }
 
+    /// Takes what peers have set, and behind that a look at what other processes have done to the set: what a sharer changed
+    /// before the peer sent must be seen in the report. Under the lock.
+    @inline(__always) func takeNews() {
+        unsafe takeBits()
+        if unsafe pointee.share != nil { unsafe settle() }
+    }
+
     /// Under the lock.
     func settle() {
         guard let s = unsafe pointee.share else { return }

@@ -80,7 +80,7 @@ import Stacks
             unsafe set.pointee.lock.release()
             return 0
         }
-        unsafe set.takeBits()
+        unsafe set.takeNews()
         let n = unsafe set.report(events, max)
         unsafe set.pointee.lock.release()
         if n == max { unsafe set.pointee.fullLooks &+= 1 }
@@ -100,7 +100,7 @@ import Stacks
             if n < 0 { return n }
         }
         unsafe set.pointee.lock.acquire()
-        unsafe set.takeBits()
+        unsafe set.takeNews()
         n = unsafe n &+ set.report(events + n, max &- n)
         unsafe set.pointee.lock.release()
         if due {
@@ -205,7 +205,7 @@ import Stacks
         unsafe set.pointee.lock.acquire()
         unsafe visit.pointee.fallAsleep()
         unsafe set.announce()
-        unsafe set.takeBits()
+        unsafe set.takeNews()
         var n = unsafe set.report(events, max)
         unsafe set.pointee.lock.release()
         // A level-triggered member stays in the list: a second report would name it twice in one answer.
@@ -215,7 +215,7 @@ import Stacks
         unsafe set.pointee.lock.acquire()
         let isLast = unsafe visit.pointee.wakeUp()
         if unsafe isLast && !set.pointee.isWatched { unsafe set.sayAwake() }
-        unsafe set.takeBits()
+        unsafe set.takeNews()
         if !hasReported && n >= 0 && n < max { n = unsafe n &+ set.report(events + n, max &- n) }
         let rung = unsafe lastRing(set.pointee.watches, began)
         unsafe set.pointee.lock.release()

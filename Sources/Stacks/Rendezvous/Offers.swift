@@ -111,7 +111,7 @@ extension Rendezvous {
     }
 
     /// Tells the peer that there will be no lane, and why.
-    static func refuse(_ e: Endpoint, _ reason: Reason) -> MeetingResult {
+    private static func refuse(_ e: Endpoint, _ reason: Reason) -> MeetingResult {
         var m = message(SL_MESSAGE_REFUSE)
         m.reason = reason.number
         _ = unsafe send(e.local.pointee.meeting.channel, &m)

@@ -138,10 +138,7 @@ public enum Rendezvous {
         }
         unsafe m.pointee.meeting.channel = s
         unsafe m.pointee.meeting.greeted = slc_now_ns()
-        if let reason = OwnDescriptor.withRoom({ unsafe hello(e, fd) }) {
-            if reason == .consent { _ = unsafe refuse(e, .consent) }
-            return .failed(reason)
-        }
+        if let reason = OwnDescriptor.withRoom({ unsafe hello(e, fd) }) { return .failed(reason) }
         unsafe m.pointee.meeting.step = .greeting
         return unsafe greeting(e, fd)
     }
@@ -248,10 +245,11 @@ public enum Rendezvous {
         var broken = false
         guard unsafe receive(e, &got, &passed, &broken) else {
             guard broken else { return .goOn }
+            // We would have shared with that user; it goes without a word.
+            if unsafe m.pointee.meeting.peerUid != slc_geteuid() { unsafe m.pointee.hadStranger = true }
             // Whoever has the name says nothing, or has closed it: it may be the true end, which had waited too long.
             return unsafe e.pointee.role == 0 && got.magic == 0 ? .failed(.plainPeer) : stranger(e)
         }
-        if got.kind == UInt32(SL_MESSAGE_REFUSE), Reason(got.reason) == .consent { unsafe m.pointee.hadStranger = true }
         guard got.kind == UInt32(SL_MESSAGE_HELLO), passed >= 0, got.nonce != 0 else {
             if passed >= 0 { _ = slc_close(passed) }
             return unsafe stranger(e)
