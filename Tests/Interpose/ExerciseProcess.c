@@ -49,6 +49,8 @@ void exercise_process(const char *self) {
     pid = __fork();
     if (pid == 0) _exit(7);
     say_end("__fork", pid);
+    long failed = syscall(SYS_clone, CLONE_SIGHAND | SIGCHLD, 0, 0, 0, 0);
+    printf("a fork that fails = %ld %s\n", failed, strerrorname_np(errno));
     static char stack[2][64 << 10] __attribute__((aligned(16)));
     fflush(stdout);
     say_end("clone", clone(clone_main, stack[0] + sizeof stack[0], SIGCHLD, "fork"));

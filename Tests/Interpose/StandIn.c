@@ -15,11 +15,11 @@ static int own = -1; // a descriptor of the core's own, for the closing loops
 static int home;     // the process whose tables these are
 
 static void store(int fd, unsigned kind) {
+    static uint32_t record[16] __attribute__((aligned(64))); // every endpoint's, of generation 0
     if (fd < 0 || fd >= SLC_FD_MAX) return;
     uint64_t **chunk = &slc_fd_chunks[fd >> SLC_FD_CHUNK_BITS];
     if (!*chunk) *chunk = (uint64_t *)slc_mmap(NULL, 8u << SLC_FD_CHUNK_BITS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    static uint32_t address;
-    (*chunk)[fd & ((1 << SLC_FD_CHUNK_BITS) - 1)] = kind ? (uint64_t)slc_add_u32(&address, 1) << 6 | kind : 0;
+    (*chunk)[fd & ((1 << SLC_FD_CHUNK_BITS) - 1)] = kind ? (uint64_t)(uintptr_t)record | kind : 0;
 }
 /// In a vfork child the table stays.
 static void put(int fd, unsigned kind) {
@@ -158,6 +158,7 @@ long sluice_epoll_sort(uint64_t entry, struct epoll_event *e, long n) {
 
 void sluice_fork_prepare(void) { SEEN(fork_prepare); }
 void sluice_fork_parent(void) { SEEN(fork_parent); }
+void sluice_fork_failed(void) { SEEN(fork_failed); }
 void sluice_fork_child(void) { SEEN(fork_child), home = slc_getpid(); }
 void sluice_before_spawn(void) { SEEN(before_spawn); }
 /// A jump out of a poll: from the frame of the handler, to one above that of the poll.

@@ -12,5 +12,5 @@
     X(start) X(made_socket) X(made_accepted) X(made_other) X(made_epoll) X(before_close) X(duplicated)                 \
     X(before_replace) X(next_own) X(connect) X(bind) X(listen) X(shutdown) X(recv) X(send) X(recvmsg) X(sendmsg)       \
     X(sendfile) X(hand_back) X(hand_back_all) X(getsockopt) X(setsockopt) X(ioctl) X(fcntl) X(poll) X(epoll_ctl)       \
-    X(epoll_wait) X(fork_prepare) X(fork_parent) X(fork_child) X(before_exec) X(exec_failed) X(at_exit) X(identity_changed)    \
+    X(epoll_wait) X(fork_prepare) X(fork_parent) X(fork_failed) X(fork_child) X(before_exec) X(exec_failed) X(at_exit) X(identity_changed) \
     X(give_back) X(epoll_sort) X(before_spawn) X(before_jump)
