@@ -74,6 +74,9 @@ static long answer_send(int fd, const void *p, size_t n, int flags) {
 #define slc_foreign_descriptor copy_foreign_descriptor
 #define slc_inode copy_inode
 #define slc_is_regular copy_is_regular
+#define slc_find_line copy_find_line
+#define slc_has_our_capabilities copy_has_our_capabilities
+#define slc_refuse_foreign_descriptors copy_refuse_foreign_descriptors
 #include "../../Sources/CLinux/Quota.c"
 #include "../../Sources/CLinux/Sockets.c"
 

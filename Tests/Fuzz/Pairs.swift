@@ -41,7 +41,8 @@ func fuzzPair(_ input: inout Input) {
         case 2:
             process.lock.release()
             bounded("a ring") { pair.ring(Int(input.byte())) }
-            if let n = pair.number(of: UInt(1 + input.byte() % 70) << 6, bell: core) {
+            var bell = core
+            if let n = pair.number(of: UInt(1 + input.byte() % 70) << 6, bell: &bell) {
                 require(n >= 0 && n < 64, "number \(n)")
             }
             process.lock.acquire()

@@ -25,6 +25,8 @@ compile() {
 }
 compile CLinux "$top/Sources/CLinux/CLinux.c"
 compile Quota "$top/Sources/CLinux/Quota.c"
+compile Log "$top/Sources/CLinux/Log.c"
+compile Trial "$top/Sources/CLinux/Trial.c"
 compile Sockets_c "$top/Sources/CLinux/Sockets.c"
 compile CTestSupport "$top/Tests/CTestSupport/CTestSupport.c"
 compile Real "$here/Real.c"

@@ -313,11 +313,11 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
     private var isReplaced: Bool { unsafe DescriptorTable.address(DescriptorTable.entry(first)) != UInt(bitPattern: e) }
 
     /// A call that does not block may follow a report of bytes in the ring. When the sender is just taking them back, it
-    /// waits until they are in the kernel: 50 ms at most, as the sender is in the middle of a call.
+    /// waits until they are in the kernel: 50 ms at most, as the sender is in the middle of a call; 1 ms for another user's.
     private mutating func comes() -> Bool {
         guard unsafe Lane.isOnItsWay(e, fd) else { return false }
         let now = slc_now_ns()
-        if takeBackEnd == 0 { takeBackEnd = now &+ 50_000_000 }
+        if takeBackEnd == 0 { takeBackEnd = unsafe now &+ (TakeBack.isStranger(e) ? 1_000_000 : 50_000_000) }
         var p = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
         var pause = timespec(tv_sec: 0, tv_nsec: 200_000)
         _ = unsafe slc_ppoll(&p, 1, &pause, nil)
