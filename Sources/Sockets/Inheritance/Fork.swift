@@ -141,9 +141,9 @@ private func handToImage(_ e: Endpoint, _ fd: Int32) {
     guard unsafe process.started, unsafe process.isOwner else { return }
     EpollSet.stay()
     DescriptorTable.each { fd, entry in
-        guard let e = unsafe tracked(entry) else { return true }
+        guard let kept = unsafe tracked(entry) else { return true }
         let flags = slc_fcntl(fd, F_GETFD, 0)
-        if flags >= 0 && flags & 1 != 0 { _ = unsafe slc_add_u32(&e.pointee.descriptors, 1) }
+        if flags >= 0 && flags & 1 != 0 { _ = unsafe slc_add_u32(&kept.pointee.descriptors, 1) }
         return true
     }
 }
