@@ -108,8 +108,8 @@ def filter_sees():
     return "all" if seen >= 100 else "none" if seen == 0 else str(seen)
 
 
-def stopped_program():
-    """The unread bytes of a killed program, read on by calls of libc."""
+def killed_peer():
+    """A connection whose other end was killed with its last words unread here."""
     listener = socket.create_server(("127.0.0.1", 0))
     child = os.fork()
     if child == 0:
@@ -123,24 +123,17 @@ def stopped_program():
         acceptor.send(b"x")
         acceptor.recv(1)
     os.waitpid(child, 0)
-    return acceptor.recv(100).decode()
+    return acceptor
+
+
+def stopped_program():
+    """They are read on by calls of libc."""
+    return killed_peer().recv(100).decode()
 
 
 def stopped_program_by_stdio():
-    """The same, read by stdio."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    child = os.fork()
-    if child == 0:
-        c = socket.create_connection(listener.getsockname())
-        for _ in range(60):
-            c.send(c.recv(1))
-        c.send(b"last words")
-        os.kill(os.getpid(), signal.SIGKILL)
-    acceptor, _ = listener.accept()
-    for _ in range(60):
-        acceptor.send(b"x")
-        acceptor.recv(1)
-    os.waitpid(child, 0)
+    """They are read by stdio."""
+    acceptor = killed_peer()
     libc = ctypes.CDLL(None)
     libc.fdopen.restype = ctypes.c_void_p
     libc.fgets.restype = ctypes.c_char_p
