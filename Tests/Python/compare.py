@@ -1,7 +1,7 @@
 """Compares the result of every single test of some modules of Python's own tests under Sluice with its result on the plain
 kernel, and says a line for each module and mode.
 
-usage: compare.py --python FILE --library FILE --stat FILE --work FOLDER --logs FOLDER --modes MODE,...
+usage: compare.py --python FILE --preload FILE --stat FILE --work FOLDER --logs FOLDER --modes MODE,...
        [--jobs N] [--limit SECONDS] MODULE...
 
 A mode is default, first (lanes at the first byte), at:MESSAGES (lanes after these), or chaos:SEED (lanes at the first byte,
@@ -152,13 +152,13 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     parser = argparse.ArgumentParser()
-    for option in ("--python", "--library", "--stat", "--work", "--logs", "--modes"):
+    for option in ("--python", "--preload", "--stat", "--work", "--logs", "--modes"):
         parser.add_argument(option, required=True)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--limit", type=float, default=300)
     parser.add_argument("modules", nargs="+")
     options = parser.parse_args()
-    runner = runs.Runner(options.python, options.library, options.stat, options.work, options.logs, options.limit)
+    runner = runs.Runner(options.python, options.preload, options.stat, options.work, options.logs, options.limit)
     modules = [Module(name, runner, options.modes.split(",")) for name in options.modules]
 
     def run(module):

@@ -42,5 +42,5 @@ if [ "${SLUICE_TEST_ALL:-0}" -ne 0 ]; then modules+=("${slow[@]}") modes+=(chaos
 [ -z "${SLUICE_PYTHON_MODES-}" ] || read -ra modes <<< "$SLUICE_PYTHON_MODES"
 
 cd "$work" || exit 1
-python3 "$here/compare.py" --python "$programs/usr/bin/python3.11" --library "$library" --stat "$build/bin/sluicestat" \
+python3 "$here/compare.py" --python "$programs/usr/bin/python3.11" --preload "$library" --stat "$build/bin/sluicestat" \
     --work "$work" --logs "$logs" --jobs "${SLUICE_PYTHON_JOBS:-3}" --modes "$(IFS=,; say "${modes[*]}")" "${modules[@]/#/test.}"

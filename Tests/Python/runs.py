@@ -67,8 +67,8 @@ def kill_marked(mark=ALL):
 
 
 class Runner:
-    def __init__(self, python, library, stat, work, logs, limit):
-        self.python, self.library, self.stat = python, library, stat
+    def __init__(self, python, preload, stat, work, logs, limit):
+        self.python, self.preload, self.stat = python, preload, stat
         self.work, self.logs, self.limit = work, logs, limit
 
     def environment(self, mode, folder, mark):
@@ -76,7 +76,7 @@ class Runner:
         variables = {name: os.environ[name] for name in kept if name in os.environ}
         variables |= {"HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", MARK: mark}
         if mode != "plain":
-            variables["LD_PRELOAD"] = self.library
+            variables["LD_PRELOAD"] = self.preload
         kind, _, number = mode.partition(":")
         variables |= {
             "first": {"SLUICE_LANE_AT": "0"},
