@@ -113,6 +113,16 @@ private func call(_ a: Attack, _ input: inout Input, _ body: (inout UserBytes) -
     }
 }
 
+/// What a report needs to be understood when the input alone does not lead there again.
+private func state(_ e: Endpoint, _ fd: Int32) -> String {
+    func half(_ h: Half, _ d: Direction?) -> String {
+        "phase \(h.pointee.phase) flags \(h.pointee.flags) offset \(h.pointee.offset) other \(h.pointee.other_offset)"
+            + " kernel \(h.pointee.kernel_bytes), shared: \(d.map { "\($0.pointee)" } ?? "none")"
+    }
+    return "flags \(e.pointee.flags) error \(e.pointee.error) lane \(e.pointee.lane) kernel \(Readiness.kernel(fd))"
+        + " ticks \(process.tickRate)\n rx \(half(e.rx, e.rxDirection))\n tx \(half(e.tx, e.txDirection))"
+}
+
 /// What readiness promises a call must keep, or end the connection: else a program would go round for ever.
 private func isHonest(_ e: Endpoint, _ fd: Int32) {
     e.pointee.rx_lowat = 1
@@ -120,13 +130,17 @@ private func isHonest(_ e: Endpoint, _ fd: Int32) {
         var turns = 0
         while Readiness.ring(e) & events != 0 {
             turns += 1
-            require(turns < 4, "ready for \(events), and nothing comes of it")
+            require(turns < 4, "ready for \(events), and nothing comes of it: \(state(e, fd))")
             e.rx.pointee.kernel_look = 0
             process.kernelLook = 0
-            var part = user.withUnsafeMutableBytes { iovec(iov_base: $0.baseAddress!, iov_len: 1) }
-            var bytes = UserBytes(&part, 1)
-            let r =
-                events == Readiness.IN ? streamReceive(e, fd, &bytes, ReceiveFlags(raw: 0x40)) : streamSend(e, fd, &bytes, 0x4040)
+            let r = user.withUnsafeMutableBytes { room in
+                withUnsafeTemporaryAllocation(of: iovec.self, capacity: 1) { part in
+                    part[0] = iovec(iov_base: room.baseAddress!, iov_len: 1)
+                    var bytes = UserBytes(UnsafePointer(part.baseAddress!), 1)
+                    return events == Readiness.IN
+                        ? streamReceive(e, fd, &bytes, ReceiveFlags(raw: 0x40)) : streamSend(e, fd, &bytes, 0x4040)
+                }
+            }
             if r != -Int(EAGAIN) { break }
         }
     }

@@ -11,21 +11,42 @@ final class Connection {
     let client: Int32
     let server: Int32
 
-    init() {
-        process.start()
-        let listener = Int32(slc_socket(AF_INET, 1 | 0o2000000, 0))
-        defer { slc_close(listener) }
+    /// Behind them all stands one listener, and each has an address of its own in 127/8: what is left of those that ended
+    /// (TIME_WAIT) takes no port from the next.
+    private static let listener: (fd: Int32, port: in_port_t) = {
+        let fd = Int32(slc_socket(AF_INET, 1 | 0o2000000, 0))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
         var length = UInt32(MemoryLayout<sockaddr_in>.size)
+        guard slc_bind(fd, &address, length) == 0, slc_listen(fd, 5) == 0, slc_getsockname(fd, &address, &length) == 0 else {
+            complain("no listener")
+        }
+        return (fd, address.sin_port)
+    }()
+    nonisolated(unsafe) private static var count: UInt32 = 0
+
+    init() {
+        process.start()
+        let listener = Connection.listener
+        Connection.count = (Connection.count + 1) % 1_000_000
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = (0x7f00_0001 + Connection.count).bigEndian
+        address.sin_port = listener.port
         client = Int32(slc_socket(AF_INET, 1 | 0o2000000, 0))
-        guard slc_bind(listener, &address, length) == 0, slc_listen(listener, 5) == 0,
-            slc_getsockname(listener, &address, &length) == 0, slc_connect(client, &address, length) == 0
-        else { complain("no connection") }
-        server = Int32(slc_accept4(listener, nil, nil, 0o2000000))
+        // The fuzzer's own clock interrupts calls.
+        func whole(_ call: () -> Int) -> Int {
+            while true {
+                let r = call()
+                if r != -Int(EINTR) { return r }
+            }
+        }
+        let fd = client
+        let r = whole { slc_connect(fd, &address, UInt32(MemoryLayout<sockaddr_in>.size)) }
+        guard r == 0 || r == -Int(EISCONN) else { complain("no connection: \(r)") }
+        server = Int32(whole { slc_accept4(listener.fd, nil, nil, 0o2000000) })
         guard server >= 0 else { complain("accept: \(server)") }
-        // A reset at close: no port stays behind.
+        // A reset at close: as little stays behind as can be.
         var now = linger(l_onoff: 1, l_linger: 0)
         for fd in [client, server] { setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, UInt32(MemoryLayout<linger>.size)) }
     }

@@ -76,6 +76,28 @@ DP_CASE(ends, shutdown_read_with_data) {
     dp_close(fd);
 }
 
+DP_CASE(ends, shutdown_read_of_a_writer) {
+    int fd = dp_pair(DP_NONBLOCK);
+    if (dp_server) {
+        DP(shutdown(fd, SHUT_RD));
+        size_t sent = dp_stuff(fd, 1, 4000, 0);
+        dp_poll(fd, POLLIN | POLLRDHUP, 0);
+        dp_sync("full");
+        dp_tell_sent(sent);
+        dp_sync("drained");
+        dp_nonblocking(fd, false);
+        dp_say(fd, "goes on");
+    } else {
+        dp_sync("full");
+        dp_drain(fd, 1);
+        dp_sync("drained");
+        dp_nonblocking(fd, false);
+        dp_recv(fd, 100, 0);
+    }
+    dp_sync("end");
+    dp_close(fd);
+}
+
 DP_CASE(ends, shutdown_both) {
     int fd = dp_pair(0);
     if (dp_server) {

@@ -182,21 +182,26 @@ extension Lane {
         let short = unsafe 20 &* process.tickRate
         let own = unsafe now &- e.rx.pointee.kernel_look
         let isRecent = unsafe own < short || own < 50 &* short && now &- process.kernelLook < short
-        if unsafe isRecent && slc_relaxed_u32(&reader.direction.pointee.ended) == 0 { return -Int(EAGAIN) }
+        let isReset = unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0
+        if unsafe isRecent && !isReset && slc_relaxed_u32(&reader.direction.pointee.ended) == 0 { return -Int(EAGAIN) }
         unsafe e.rx.pointee.kernel_look = now
         unsafe process.kernelLook = now
         var byte: UInt8 = 0
         let r = unsafe slc_recvfrom(fd, &byte, 1, 0x2 | 0x40)
         if r == -Int(EAGAIN) {
-            let isOver = unsafe e.pointee.flags & UInt32(SL_EP_RESET) != 0 || e.pointee.error != 0
-            return unsafe isOver ? resetResult(e) : -Int(EAGAIN)
+            return unsafe isReset || e.pointee.error != 0 ? resetResult(e) : -Int(EAGAIN)
         }
         // The look has taken the error from the socket.
         if r < 0 { unsafe slc_set_u32(&e.pointee.error, UInt32(truncatingIfNeeded: 0 &- r)) }
         // What was published before the end is in the ring by now.
         if let n = reader.available(), n > 0 {
-            if unsafe reader.isClaimed && r <= 0 && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase {
+            guard unsafe reader.isClaimed && slc_acquire_u32(&reader.direction.pointee.phase) == e.rx.pointee.phase else {
+                return nil
+            }
+            if r <= 0 {
                 reader.unclaim()
+            } else if unsafe !TakeBack.comesAbout(e, reader.direction) {
+                return unsafe damaged(e, fd)
             }
             return nil
         }

@@ -99,7 +99,7 @@ extension Lane {
 
     /// Bytes lie unread and the reader has not moved for a millisecond.
     @inline(__always) static func peerMayBeGone(_ e: Endpoint, _ writer: RingWriter) -> Bool {
-        if unsafe e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN) != 0 { return true }
+        if unsafe e.rx.pointee.flags & UInt32(SL_HALF_EOF_SEEN | SL_HALF_SHUT) == UInt32(SL_HALF_EOF_SEEN) { return true }
         let now = slc_tsc()
         guard unsafe now &- e.tx.pointee.kernel_look > 1000 &* process.tickRate else { return false }
         unsafe e.tx.pointee.kernel_look = now
@@ -126,6 +126,8 @@ extension Lane {
         let finSeen = p.0.revents & 0x2000 != 0
         let channelGone = p.1.revents & Int16(POLLHUP) != 0
         guard finSeen else { return nil }
+        // Our own shutdown of the reading side looks the same to poll.
+        if unsafe e.rx.pointee.flags & UInt32(SL_HALF_SHUT) != 0 && !hasPeersFin(fd) { return nil }
         _ = unsafe slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_EOF_SEEN))
         let endedInOrder = unsafe slc_acquire_u32(&r.pointee.ended) != 0
         if endedInOrder && !channelGone { return nil }
@@ -141,6 +143,14 @@ extension Lane {
         }
         unsafe leaveRing(e, fd)
         return nil
+    }
+
+    /// Has the peer's FIN come, or a reset? By the state (tcp(7), TCP_INFO): not ESTABLISHED, FIN_WAIT1 or FIN_WAIT2.
+    private static func hasPeersFin(_ fd: Int32) -> Bool {
+        var state: UInt8 = 0
+        var n: UInt32 = 1
+        guard unsafe slc_getsockopt(fd, 6, 11, &state, &n) == 0 else { return true }
+        return state != 1 && state != 4 && state != 5
     }
 
     /// A non-blocking real send. The program's flags stay, so that SIGPIPE comes as it should.

@@ -28,6 +28,18 @@ enum TakeBack {
         }
     }
 
+    /// Under the rx lock: the sender has claimed what is unread, and bytes lie in the kernel, where it sends nothing before it
+    /// has left the ring. It does so in a moment, unless it is neither whole nor honest: false after 50 ms, or 1 ms of another user.
+    static func comesAbout(_ e: Endpoint, _ d: Direction) -> Bool {
+        let end = unsafe slc_now_ns() &+ (isStranger(e) ? 1_000_000 : 50_000_000)
+        while unsafe slc_acquire_u32(&d.pointee.phase) == e.rx.pointee.phase {
+            if slc_now_ns() > end { return false }
+            var pause = timespec(tv_sec: 0, tv_nsec: 50_000)
+            _ = unsafe slc_ppoll(nil, 0, &pause, nil)
+        }
+        return true
+    }
+
     /// Is the peer another user?
     static func isStranger(_ e: Endpoint) -> Bool { unsafe e.local.pointee.pair?.pointee.isStranger ?? true }
 
