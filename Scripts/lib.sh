@@ -29,6 +29,11 @@ server_files=(usr/bin/redis-server usr/bin/redis-check-aof usr/sbin/nginx usr/bi
     usr/lib/openssh/sftp-server usr/bin/rsync usr/bin/socat bin/nc.openbsd bin/nc.traditional usr/bin/tcpserver usr/sbin/xinetd)
 
 say() { printf '%s\n' "$*"; }
+# `--help` of a script is the comment at its head; the benchmark has its own.
+case ${0##*/}${1-} in
+    bench*) ;;
+    *-h|*--help) sed -n '2,/^[^#]/ { /^#/!d; s/^# \{0,1\}//p }' -- "$0"; exit 0 ;;
+esac
 # The one missing thing, on one line.
 missing() { printf '%s: missing: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 

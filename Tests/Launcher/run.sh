@@ -148,6 +148,7 @@ else
     skip "set-uid, set-gid, file capabilities" "needs root"
 fi
 expect "install --uninstall" 0 'removed' "$top/Scripts/install" --prefix "$work/installed" --uninstall
-expect "leaves no file" 0 '!.' find "$work/installed" -type f
+expect "leaves no file and no folder" 0 '!.' find "$work/installed" -mindepth 1
+for script in setup build demo test install fuzz; do expect "$script --help" 0 '^usage: Scripts/' "$top/Scripts/$script" --help; done
 
 finish
