@@ -71,8 +71,14 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         switch target {
         case .data:
             if unsafe e.rx.pointee.flags & UInt32(SL_HALF_GONE) != 0 { return false }
-            if unsafe slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase) { return true }
-            // What is claimed comes by the kernel; a claim that lasts is no news.
+            let isInRing = unsafe slc_relaxed_u32(&e.rx.pointee.phase) & 1 == 1
+            if unsafe slc_acquire_u32(&rx.pointee.phase) != slc_relaxed_u32(&e.rx.pointee.phase) {
+                // Up to K the bytes come by the kernel, which tells.
+                let left = unsafe slc_relaxed_u64(&rx.pointee.kernel_count) &- slc_relaxed_u64(&e.rx.pointee.kernel_bytes)
+                return unsafe isInRing || left &- 1 >= 1 << 48 || e.rx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0
+            }
+            // In the kernel phase the ring says nothing; what is claimed comes by the kernel, and a claim that lasts is no news.
+            if !isInRing { return false }
             return unsafe slc_acquire_u64(&rx.pointee.producer) != slc_relaxed_u64(&e.rx.pointee.offset)
                 && slc_relaxed_u64(&rx.pointee.consumer) & ringClaim == 0
         case .space:
