@@ -35,9 +35,11 @@ public enum StackCounter {
     @inlinable public static var descriptorShortages: Int { 15 }
     /// Bytes that sockets put into rings or read from them, of sockets that have ended.
     @inlinable public static var ringBytesEnded: Int { 16 }
+    /// Waits of a call that leaves a lane at once (exec, a descriptor passed on) for its peer to take back unread bytes.
+    @inlinable public static var peersAwaited: Int { 17 }
 
     /// How many places are in use.
-    public static var count: Int { 17 }
+    public static var count: Int { 18 }
 
     /// Name in tools and what is counted, for the counter at `place`; nil for places not in use.
     public static func row(_ place: Int) -> (name: StaticString, doc: StaticString)? {
@@ -59,6 +61,7 @@ public enum StackCounter {
         case survivorResets: ("survivor_resets", "Connections that were reset because their peer died with unread bytes.")
         case descriptorShortages: ("descriptor_shortages", "Times that descriptors ran out and own ones were given up.")
         case ringBytesEnded: ("ring_bytes_ended", "Bytes put into rings or read from them, of sockets that have ended.")
+        case peersAwaited: ("peers_awaited", "Calls that left a lane at once and waited for the peer to take back unread bytes.")
         default: nil
         }
     }

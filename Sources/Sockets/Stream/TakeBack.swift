@@ -1,5 +1,6 @@
 import CLinux
 import CStackLayout
+import Counters
 import SharedMemory
 import Stacks
 
@@ -10,9 +11,15 @@ enum TakeBack {
     /// How long a call waits for all its peers together: 0.2 s from now (CLOCK_MONOTONIC, ns).
     static func patience() -> UInt64 { slc_now_ns() &+ 200_000_000 }
 
-    /// A bounded wait: blocks until then at most; behind it the peer is helped once all the same.
+    /// A bounded wait: blocks until then at most; behind it the peer is helped once all the same. Once for each lane: a
+    /// program that tries exec along its PATH does not wait at each folder.
     static func await(_ e: Endpoint, until end: UInt64) {
-        guard let d = unsafe e.rxDirection else { return }
+        // What is published from now on its sender takes back at once.
+        guard let d = unsafe e.rxDirection, unsafe slc_acquire_u32(&d.pointee.phase) & 1 == 1,
+            unsafe slc_acquire_u64(&d.pointee.producer) != slc_relaxed_u64(&e.rx.pointee.offset),
+            unsafe slc_or_u32(sl_flags(e.rx), UInt32(SL_HALF_AWAITED)) & UInt32(SL_HALF_AWAITED) == 0
+        else { return }
+        count(StackCounter.peersAwaited)
         let began = slc_now_ns()
         let isStranger = unsafe isStranger(e)
         // One that sleeps has been woken by now, and takes back without being waited for.
