@@ -23,4 +23,14 @@ differs one_answer both "one, then the other"
 if [ "$(id -u)" -eq 0 ]; then differs filter_sees all none; else skip filter_sees "looking at packets needs root"; fi
 differs stopped_program "last words" "last words"
 differs stopped_program_by_stdio "last words" nothing
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+cc -O1 -o "$work/filter" "$here/../Servers/Filter.c"
+on_kernel=$(timeout 100 python3 "$here/give_away.py" "$work/filter" 2>&1)
+under_sluice=$(timeout 100 python3 "$here/give_away.py" "$work/filter" "${SLUICE_LIBRARY:-$library}" 2>&1)
+[ "$on_kernel" = "last words, then more; 0 waits" ] && [ "$under_sluice" = "nothing, then last words more; 1 waits" ] &&
+    ok "give_away: unread bytes come with the peer's next call, waited for once" ||
+    not_ok give_away "on the kernel: $on_kernel" "under Sluice: $under_sluice"
 finish
