@@ -80,6 +80,14 @@ int kernel_unread(int fd) {
     return r < 0 ? (int)r : n;
 }
 
+long bytes_by_ring(int fd, long bytes) {
+    uint64_t info[32] = {0};
+    socklen_t n = sizeof info;
+    if (raw_call(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, (long)info, (long)&n) < 0 || n < 136) return 0;
+    long in_kernel = (long)info[16]; // tcpi_bytes_received, which older headers do not know
+    return in_kernel < bytes ? bytes - in_kernel : 0;
+}
+
 bool is_preloaded(void) { return getenv("LD_PRELOAD") && strstr(getenv("LD_PRELOAD"), "libsluice"); }
 
 bool own_network(void) {

@@ -53,6 +53,8 @@ int connect_to(int port);
 long raw_call(long number, long a, long b, long c, long d, long e);
 /// Unread bytes in the kernel socket itself.
 int kernel_unread(int fd);
+/// Of the `bytes` that the program has received on a socket, those that the kernel has not seen.
+long bytes_by_ring(int fd, long bytes);
 /// True when a library is preloaded.
 bool is_preloaded(void);
 
