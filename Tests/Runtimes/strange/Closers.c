@@ -48,13 +48,16 @@ static void daemon_closes(void (*closes)(void), bool forks) {
     SAY(epoll_wait(set, &e, 1, 0));
     if (!send_all(KEPT, "news", 4)) fail("send");
     SAY(epoll_wait(set, &e, 1, 20000));
+    if (!recv_all(KEPT, text, 4) || memcmp(text, "news", 4)) fail("news: %s", text);
+    look(more, more);
+    look(KEPT, KEPT);
     printf("numbers %d %d\n", more, set);
     fflush(stdout);
     if (forks) _exit(0);
 }
 #define BOTH(name)                                                                                                     \
-    CASE(close_all_##name) { daemon_closes(name, false); }                                                             \
-    CASE(daemon_##name) { daemon_closes(name, true); }
+    CASE(close_all_##name, LANE) { daemon_closes(name, false); }                                                             \
+    CASE(daemon_##name, LANE) { daemon_closes(name, true); }
 BOTH(by_loop)
 BOTH(by_loop_down)
 BOTH(by_range)

@@ -65,14 +65,14 @@ static void readers(int rounds) {
         }
     close(ends[0]), close(ends[1]);
 }
-CASE(jumps_out_of_readers) { signal(SIGUSR1, jump); readers(3); }
-CASE(jumps_on_another_stack) {
+CASE(jumps_out_of_readers, LANE) { signal(SIGUSR1, jump); readers(3); }
+CASE(jumps_on_another_stack, LANE) {
     MUST(sigaltstack(&(stack_t){.ss_sp = malloc(65536), .ss_size = 65536}, NULL));
     struct sigaction action = {.sa_handler = jump, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &action, NULL);
     readers(2);
 }
-CASE(jumps_out_of_accept) {
+CASE(jumps_out_of_accept, LANE) {
     signal(SIGUSR1, jump);
     int l = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
     MUST(listen(l, 5));
@@ -125,8 +125,8 @@ static void writer(const char *name, long (*call)(int)) {
     if (!recv_all(ends[0], last, 4) || strcmp(last, "last")) fail("last: %s", last);
     printf("%s left\n", name);
 }
-CASE(jumps_out_of_write) { writer("write", by_write); }
-CASE(jumps_out_of_writev) { writer("writev", by_writev); }
-CASE(jumps_out_of_sendmsg) { writer("sendmsg", by_sendmsg); }
-CASE(jumps_out_of_sendmmsg) { writer("sendmmsg", by_sendmmsg); }
-CASE(jumps_out_of_sendfile) { writer("sendfile", by_sendfile); }
+CASE(jumps_out_of_write, LANE) { writer("write", by_write); }
+CASE(jumps_out_of_writev, LANE) { writer("writev", by_writev); }
+CASE(jumps_out_of_sendmsg, LANE) { writer("sendmsg", by_sendmsg); }
+CASE(jumps_out_of_sendmmsg, LANE) { writer("sendmmsg", by_sendmmsg); }
+CASE(jumps_out_of_sendfile, LANE) { writer("sendfile", by_sendfile); }

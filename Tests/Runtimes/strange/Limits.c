@@ -16,37 +16,46 @@ static void limit_memory(long more_kb) {
     l.rlim_max = l.rlim_cur;
     MUST(setrlimit(RLIMIT_AS, &l));
 }
-static void live_on(int fd) {
+#define NO_ROOM KERNEL("no address space for the memory of a pair")
+static void live_on(int fd, const char *later) {
     talk(fd, 100);
+    look(fd, fd);
+    from_now(later);
     for (int i = 0; i < 5; i++) talk(warm(), 50);
     int ends[2];
     warm_pair(ends);
     pass(ends[0], ends[1], 50);
     talk(fd, 100);
 }
-CASE(no_more_memory) { int fd = warm(); limit_memory(0); live_on(fd); }
-CASE(no_memory_from_the_start) { limit_memory(0); live_on(warm()); }
-CASE(little_memory_from_the_start) { limit_memory(300); live_on(warm()); }
-CASE(some_memory_from_the_start) { limit_memory(3000); live_on(warm()); }
-CASE(no_file_size) { // a memfd cannot grow either; no SIGXFSZ may come
-    MUST(setrlimit(RLIMIT_FSIZE, &(struct rlimit){0, 0}));
-    live_on(warm());
+CASE(no_more_memory, LANE) {
+    int fd = warm();
+    limit_memory(0);
+    live_on(fd, NO_ROOM);
 }
-CASE(locked_memory) { // what is locked stays small
+CASE(no_memory_from_the_start, NO_ROOM) { limit_memory(0); live_on(warm(), NO_ROOM); }
+CASE(little_memory_from_the_start, NO_ROOM) { limit_memory(300); live_on(warm(), NO_ROOM); }
+CASE(some_memory_from_the_start, LANE) { limit_memory(3000); live_on(warm(), NO_ROOM); } // for one connection
+CASE(no_file_size, KERNEL("memory to share cannot grow")) { // a memfd cannot grow either; no SIGXFSZ may come
+    MUST(setrlimit(RLIMIT_FSIZE, &(struct rlimit){0, 0}));
+    live_on(warm(), KERNEL("memory to share cannot grow"));
+}
+CASE(locked_memory, LANE) { // what is locked stays small
     long before = status_kb("VmRSS:");
     MUST(mlockall(MCL_CURRENT | MCL_FUTURE));
     int fds[20];
     for (int i = 0; i < 20; i++) fds[i] = warm();
-    for (int i = 0; i < 20; i++) talk(fds[i], 50);
+    for (int i = 0; i < 20; i++) talk(fds[i], 50), look(fds[i], fds[i]);
     long grown = status_kb("VmRSS:") - before;
     printf("grown by less than 16 MB: %d\n", grown < 16384 ? 1 : (int)grown);
 }
-CASE(locked_memory_with_a_limit) {
+CASE(locked_memory_with_a_limit, LANE) {
+    needs_root();
     rlim_t bytes = (rlim_t)status_kb("VmSize:") * 1024 + 300000;
     MUST(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){bytes, bytes}));
     MUST(setresuid(65534, 65534, 65534));
+    start_peer(); // of the same user
     SAY(mlockall(MCL_FUTURE));
-    live_on(warm());
+    live_on(warm(), LANE);
 }
 
 // Small stacks: of threads, of contexts, of handlers.
@@ -79,9 +88,10 @@ static void on_thread(size_t stack) {
     printf("thread: %d\n", refused);
     if (!refused) pthread_join(thread, NULL);
     talk(s, 20);
+    look(s, s);
 }
-CASE(thread_with_16k) { on_thread(16384); }
-CASE(thread_with_least_stack) { on_thread((size_t)sysconf(_SC_THREAD_STACK_MIN)); }
+CASE(thread_with_16k, LANE) { on_thread(16384); }
+CASE(thread_with_least_stack, LANE) { on_thread((size_t)sysconf(_SC_THREAD_STACK_MIN)); }
 
 static ucontext_t outer, inner;
 static int context_fd;
@@ -97,9 +107,10 @@ static void on_context(size_t stack) {
     makecontext(&inner, in_context, 0);
     swapcontext(&outer, &inner);
     talk(context_fd, 20);
+    look(context_fd, context_fd);
 }
-CASE(context_with_8k) { on_context(8192); }
-CASE(context_with_16k) { on_context(16384); }
+CASE(context_with_8k, LANE) { on_context(8192); }
+CASE(context_with_16k, LANE) { on_context(16384); }
 
 static volatile int handler_fd, hits;
 static void sends(int signal) {
@@ -135,6 +146,8 @@ static void handlers(size_t beyond) {
         got += n;
     }
     printf("handlers ran: %d, equal: %d\n", hits > 0, got == hits);
+    look(fd, fd);
+    look(ends[0], ends[1]);
 }
-CASE(handlers_on_4k) { handlers(4096); }
-CASE(handlers_on_16k) { handlers(16384); }
+CASE(handlers_on_4k, LANE) { handlers(4096); }
+CASE(handlers_on_16k, LANE) { handlers(16384); }

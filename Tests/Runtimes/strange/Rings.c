@@ -21,13 +21,14 @@ static void by_ring(struct io_uring *ring, int fd, int rounds) {
         if (memcmp(in, out, sizeof in)) fail("other bytes by ring in round %d", i);
     }
 }
-CASE(uring_in_the_middle) {
+CASE(uring_in_the_middle, LANE) {
     int fd = warm(), ends[2];
     warm_pair(ends);
     if (!send_all(ends[0], "unread", 6)) fail("send");
     struct io_uring ring;
     int r = io_uring_queue_init(8, &ring, 0);
-    if (r < 0) { printf("no io_uring: %s\n", strerror(-r)); return; }
+    if (r < 0) skip("no io_uring");
+    from_now(KERNEL("io_uring works past Sluice"));
     for (int i = 0; i < 3; i++) by_ring(&ring, fd, 30), talk(fd, 30);
     char text[8] = "";
     io_uring_prep_recv(io_uring_get_sqe(&ring), ends[1], text, 6, 0);
@@ -40,15 +41,15 @@ CASE(uring_in_the_middle) {
     io_uring_queue_exit(&ring);
     talk(more, 30);
 }
-CASE(uring_with_both_ends_later) {
+CASE(uring_with_both_ends_later, KERNEL("io_uring works past Sluice")) {
     struct io_uring ring;
     int r = io_uring_queue_init(8, &ring, 0);
-    if (r < 0) { printf("no io_uring: %s\n", strerror(-r)); return; }
+    if (r < 0) skip("no io_uring");
     int fd = warm();
     by_ring(&ring, fd, 100);
     io_uring_queue_exit(&ring);
 }
-CASE(aio_in_turns) {
+CASE(aio_in_turns, LANE) {
     int fd = warm();
     for (int i = 0; i < 40; i++) {
         char out[500], in[500];
@@ -62,4 +63,6 @@ CASE(aio_in_turns) {
         if (!recv_all(fd, in + got, sizeof in - (size_t)got) || memcmp(in, out, sizeof in)) fail("other bytes in round %d", i);
         talk(fd, 3);
     }
+    from_now(KERNEL("aio works past Sluice"));
+    look(fd, fd);
 }

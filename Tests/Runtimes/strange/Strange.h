@@ -1,5 +1,5 @@
 /// What the strange processes are written with: a peer process that echoes, and talks with it that look at each byte. A case
-/// prints lines that must be the same on the plain kernel and under Sluice.
+/// prints lines that must be the same on the plain kernel and under Sluice, and says where its bytes travel under Sluice.
 #pragma once
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,25 +36,40 @@ void say_result(const char *what, long result);
 
 /// The port of the process that echoes every connection; it ends with the program.
 extern int peer_port;
+/// Another such process, from now on; as it is made, it has what this one has: user, limits.
+void start_peer(void);
 int dial(void);
 /// `rounds` messages of growing length, there and back; says nothing unless a byte is wrong.
 void talk(int fd, int rounds);
-/// A connection that has talked long enough for a lane.
+/// A connection that has talked long enough for a lane, and has been looked at.
 int warm(void);
 /// One byte there: the peer answers nothing until it is told to by `talk`.
 bool send_all(int fd, const void *bytes, size_t n);
 bool recv_all(int fd, void *bytes, size_t n);
-/// A connection whose both ends are here, and have talked.
+/// A connection whose both ends are here, have talked, and have been looked at.
 void warm_pair(int ends[2]);
 void pass(int from, int to, int rounds);
 /// Until a thread of this process sleeps in a system call.
 void until_asleep(pid_t thread);
 
-typedef struct strange { const char *name; void (*body)(void); struct strange *next; } strange;
+/// Where bytes are to be found under Sluice: in the ring, or, for a reason, in the kernel. Said by each case for its
+/// connections; `from_now` says it for what follows. In the plain run all are to be in the kernel, in chaos anywhere.
+#define LANE NULL
+#define KERNEL(reason) ("the kernel: " reason)
+void from_now(const char *place);
+/// Fails when a byte that has come from one end to the other (the same: echoed) is not where it is to be. All have been read.
+void look(int from, int to);
+/// A system call past libc, which no library sees.
+long raw_call(long number, long a, long b, long c, long d, long e, long f);
+/// Ends the program: this machine or this user cannot run the case.
+_Noreturn void skip(const char *reason);
+void needs_root(void);
+
+typedef struct strange { const char *name; const char *place; void (*body)(void); struct strange *next; } strange;
 void add_case(strange *c);
-#define CASE(n)                                                                                                        \
+#define CASE(n, place)                                                                                                 \
     static void case_##n(void);                                                                                        \
-    static strange strange_##n = {#n, case_##n, NULL};                                                                 \
+    static strange strange_##n = {#n, place, case_##n, NULL};                                                          \
     __attribute__((constructor)) static void add_##n(void) { add_case(&strange_##n); }                                 \
     static void case_##n(void)
 extern char **strange_arguments;
