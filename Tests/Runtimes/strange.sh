@@ -3,7 +3,7 @@ build_strange() {
     local flags=(-std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread) uring
     uring=$(compgen -G "$runtimes/usr/lib/*-linux-gnu/liburing.so.2" | head -n 1)
     "${CC:-gcc}" "${flags[@]}" -fPIC -shared "$here/strange/Plugin.c" -o "$work/strange-plugin.so" &&
-        "${CC:-gcc}" "${flags[@]}" -I"$runtimes/usr/include" "$here"/strange/{Strange,Closers,Places,Filters,Limits,Jumps,Loads,Rings}.c \
+        "${CC:-gcc}" "${flags[@]}" -I"$runtimes/usr/include" "$here"/strange/{Strange,Closers,Places,Filters,Limits,Jumps,JumpsMore,Loads,Rings}.c \
             "$uring" -Wl,-rpath,"${uring%/*}:$work" -o "$work/strange" &&
         "${CC:-gcc}" "${flags[@]}" "$here/strange/Threads.c" -o "$work/threads"
 }

@@ -1,19 +1,34 @@
 // siglongjmp out of waiting calls that the differential suite does not leave so; the connection lives on.
-#include "Strange.h"
+#include "Jumps.h"
 #include <setjmp.h>
 #include <sys/sendfile.h>
 
 static sigjmp_buf back;
-static void jump(int signal) { siglongjmp(back, signal); }
+void jump(int signal) { siglongjmp(back, signal); }
 static pthread_t waiting;
 static pid_t waiting_id;
+static bool spins;
+/// What the waiting thread has used of its CPU, in milliseconds.
+static long used(void) {
+    clockid_t clock;
+    struct timespec t = {0};
+    if (!pthread_getcpuclockid(waiting, &clock)) clock_gettime(clock, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 static void *wake(void *ignored) {
     (void)ignored;
-    until_asleep(waiting_id);
+    long start = used();
+    if (spins) while (used() < start + 10 && (is_as_said() || !is_asleep(waiting_id))) usleep(1000);
+    else until_asleep(waiting_id);
     pthread_kill(waiting, SIGUSR1);
     return NULL;
 }
-static void left(const char *name, long (*call)(int), int fd) {
+void left_spinning(const char *name, long (*call)(int), int fd) {
+    spins = true;
+    left(name, call, fd);
+    spins = false;
+}
+void left(const char *name, long (*call)(int), int fd) {
     pthread_t waker;
     waiting = pthread_self(), waiting_id = (pid_t)syscall(SYS_gettid);
     if (!sigsetjmp(back, 1)) {
@@ -56,12 +71,14 @@ static void readers(int rounds) {
         {"peek", by_peek}, {"ppoll", by_ppoll}, {"pselect", by_pselect}, {"epoll_pwait", by_epoll_pwait},
         {"raw read", by_raw_read}, {"raw poll", by_raw_poll},
     };
-    int ends[2];
+    int ends[2], other = warm();
     warm_pair(ends);
     for (int k = 0; k < rounds; k++)
         for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
             left(calls[i].name, calls[i].call, ends[0]);
             pass(ends[0], ends[1], 3);
+            talk(other, 3);
+            look(ends[0], ends[1]), look(ends[1], ends[0]), look(other, other);
         }
     close(ends[0]), close(ends[1]);
 }
@@ -76,7 +93,8 @@ CASE(jumps_out_of_accept, LANE) {
     signal(SIGUSR1, jump);
     int l = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
     MUST(listen(l, 5));
-    for (int i = 0; i < 3; i++) left("accept", by_accept, l);
+    int other = warm();
+    for (int i = 0; i < 3; i++) left("accept", by_accept, l), talk(other, 3), look(other, other);
     int ends[2];
     warm_pair(ends);
 }

@@ -44,10 +44,14 @@ void needs_root(void) {
 static const char *wanted; // NULL: the ring
 static bool anywhere;
 static int looks;
-void from_now(const char *place) {
+static bool mode_is(const char *name) {
     const char *mode = getenv("STRANGE_PLACE");
-    anywhere = mode && !strcmp(mode, "anywhere");
-    wanted = mode && !strcmp(mode, "as said") ? place : KERNEL("nothing is preloaded");
+    return mode && !strcmp(mode, name);
+}
+bool is_as_said(void) { return mode_is("as said"); }
+void from_now(const char *place) {
+    anywhere = mode_is("anywhere");
+    wanted = is_as_said() ? place : KERNEL("nothing is preloaded");
 }
 long raw_call(long number, long a, long b, long c, long d, long e, long f) {
     register long r10 __asm__("r10") = d;
@@ -158,18 +162,18 @@ void warm_pair(int ends[2]) {
     look(ends[0], ends[1]);
     look(ends[1], ends[0]);
 }
-void until_asleep(pid_t thread) {
+bool is_asleep(pid_t thread) {
     char path[64], text[256];
     snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);
-    for (int quiet = 0; quiet < 3;) {
-        int fd = (int)MUST(open(path, O_RDONLY | O_CLOEXEC));
-        long n = MUST(read(fd, text, sizeof text - 1));
-        close(fd);
-        text[n] = 0;
-        char *at = strrchr(text, ')');
-        quiet = at && at[2] == 'S' ? quiet + 1 : 0;
-        usleep(2000);
-    }
+    int fd = (int)MUST(open(path, O_RDONLY | O_CLOEXEC));
+    long n = MUST(read(fd, text, sizeof text - 1));
+    close(fd);
+    text[n] = 0;
+    char *at = strrchr(text, ')');
+    return at && at[2] == 'S';
+}
+void until_asleep(pid_t thread) {
+    for (int quiet = 0; quiet < 3; usleep(2000)) quiet = is_asleep(thread) ? quiet + 1 : 0;
 }
 
 int main(int count, char **arguments) {

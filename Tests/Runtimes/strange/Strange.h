@@ -50,6 +50,7 @@ bool recv_all(int fd, void *bytes, size_t n);
 void warm_pair(int ends[2]);
 void pass(int from, int to, int rounds);
 /// Until a thread of this process sleeps in a system call.
+bool is_asleep(pid_t thread);
 void until_asleep(pid_t thread);
 
 /// Where bytes are to be found under Sluice: in the ring, or, for a reason, in the kernel. Said by each case for its
@@ -57,6 +58,8 @@ void until_asleep(pid_t thread);
 #define LANE NULL
 #define KERNEL(reason) ("the kernel: " reason)
 void from_now(const char *place);
+/// Runs under Sluice, and not in chaos.
+bool is_as_said(void);
 /// Fails when a byte that has come from one end to the other (the same: echoed) is not where it is to be. All have been read.
 void look(int from, int to);
 /// A system call past libc, which no library sees.
