@@ -1,6 +1,6 @@
 #!/bin/bash
 # Real programs, unmodified, in three placements (Sluice in both ends, in the server only, in the client only): every byte
-# is compared, and with both ends `sluicestat` must show that bytes went through rings.
+# is compared, and with both ends `sluicestat` must show that bytes went through rings. Some also under a filter.
 set -uo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../../Scripts/lib.sh"
@@ -10,6 +10,7 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 use_programs
 work=$(mktemp -d)
 trap 'stop_servers; rm -rf "$work"' EXIT
+. "$here/../filtered.sh"
 unset LD_PRELOAD
 
 redis_case() {
@@ -48,34 +49,49 @@ nginx_case() {
 }
 
 transfer_case() {
-    local port sent got line status=0 bytes=524288000
-    start_peer server "${server[@]}" python3 "$here/transfer.py" serve "$bytes"
+    local port sent got line status=0 bytes=524288000 here=${scripts:-$here} python=${python:-python3}
+    start_peer server "${server[@]}" "$python" "$here/transfer.py" serve "$bytes"
     hear server
     port=$line
-    start_peer client "${client[@]}" python3 "$here/transfer.py" fetch "$port"
+    start_peer client "${client[@]}" "$python" "$here/transfer.py" fetch "$port"
     hear server
     sent=$line
     hear client
     got=$line
-    check_lane "transfer, 500 MB, $1" "$1" "$port"
+    check_lane "transfer, 500 MB, $1${2-}" "$1" "$port"
     # Each waits for the other's end.
     go_on server
     release client || status=$?
     collect server || status=$?
     if [ "$status" -eq 0 ] && [ -n "$got" ] && [ "$got" = "$sent" ] && [ "${got#* }" = "$bytes" ]; then
-        ok "transfer, 500 MB, $1"
+        ok "transfer, 500 MB, $1${2-}"
     else
-        not_ok "transfer, 500 MB, $1" "sent $sent, got $got, exit code $status" "$(tail -n 5 "$work/server.error" "$work/client.error")"
+        not_ok "transfer, 500 MB, $1${2-}" "sent $sent, got $got, exit code $status" "$(tail -n 5 "$work/server.error" "$work/client.error")"
     fi
 }
 
 asyncio_case() {
-    local port line
-    start_peer server "${server[@]}" python3 "$here/asyncio_echo.py" serve
+    local port line here=${scripts:-$here} python=${python:-python3}
+    start_peer server "${server[@]}" "$python" "$here/asyncio_echo.py" serve
     hear server
     port=$line
-    held_client "asyncio echo, $1" "$1" "$port" "verified 10000" "${client[@]}" python3 "$here/asyncio_echo.py" load "$port" 50 200
-    release server || not_ok "asyncio server, $1" "$(tail -n 5 "$work/server.error")"
+    held_client "asyncio echo, $1${2-}" "$1" "$port" "verified 10000" "${client[@]}" "$python" "$here/asyncio_echo.py" load "$port" 50 200
+    release server || not_ok "asyncio server, $1${2-}" "$(tail -n 5 "$work/server.error")"
+}
+
+# As an unprivileged user under a filter of system calls.
+filtered_cases() {
+    local kind placement scripts=$others python
+    prepare_filtered && open_to_others "$here"/*.py || { not_ok "filtered" "cannot be prepared"; return; }
+    for python in python3 python3.11 /usr/bin/python3 ''; do others_can_run "$python" && break; done
+    [ -n "$python" ] || { skip "filtered" "another user cannot run Python"; return; }
+    for kind in "${filter_kinds[@]}"; do
+        for placement in "${filter_placements[@]}"; do
+            place_filtered "$kind" "$placement"
+            transfer_case "$placement" ", $kind"
+            asyncio_case "$placement" ", $kind"
+        done
+    done
 }
 
 content=$work/content
@@ -90,4 +106,5 @@ for placement in both server client; do
     transfer_case "$placement"
     asyncio_case "$placement"
 done
+filtered_cases
 finish

@@ -1,7 +1,11 @@
 # Sourced by run.sh: servers and clients in several languages.
 languages=(perl ruby php node node-uring node-http node-cluster node-handle java java-nio java-ends go cgo)
 [ "$all" -eq 0 ] || languages+=(swift)
-source=$here/languages
+# As an unprivileged user under a filter of system calls too.
+filtered=(node java java-nio cgo swift)
+# The programs, and what is compiled of them.
+source=$work/languages
+cp -r "$here/languages" "$source"
 
 # Where the unpacked Ruby looks for its own.
 RUBYLIB=$runtimes/usr/lib/ruby/3.1.0:$(compgen -G "$runtimes/usr/lib/*-linux-gnu/ruby/3.1.0" | head -n 1)
@@ -23,11 +27,11 @@ commands_of() {
         perl) serve=(perl "$source/echo.pl") ;;
         ruby) serve=(ruby3.1 --disable=gems "$source/echo.rb") ;;
         php) serve=(php8.2 -n "$source/echo.php") ;;
-        java) serve=(java -XX:TieredStopAtLevel=1 -cp "$work/classes" Echo) ;;
+        java) serve=(java -XX:TieredStopAtLevel=1 -cp "$source/classes" Echo) ;;
         node*) serve=(node "$source/echo.js") ;;
-        go) serve=("$work/echo-go") ;;
-        cgo) serve=("$work/echo-cgo") ;;
-        swift) serve=("$build/nio/release/nioecho") ;;
+        go) serve=("$source/echo-go") ;;
+        cgo) serve=("$source/echo-cgo") ;;
+        swift) serve=("$source/nioecho") ;;
     esac
     load=("${serve[@]}" load PORT "$connections" "$rounds")
     serve+=(serve)
@@ -37,19 +41,19 @@ commands_of() {
         node-cluster) serve=(node "$source/cluster.js" rr) ;;
         node-cluster-shared) serve=(node "$source/cluster.js" shared) ;;
         node-handle) serve=(node "$source/handle.js") ;;
-        java-nio) serve=(java -XX:TieredStopAtLevel=1 -cp "$work/classes" Echo serve-nio) load=("${serve[@]:0:5}" load-nio PORT "$connections" "$rounds") ;;
+        java-nio) serve=(java -XX:TieredStopAtLevel=1 -cp "$source/classes" Echo serve-nio) load=("${serve[@]:0:5}" load-nio PORT "$connections" "$rounds") ;;
     esac
 }
 
 # Compiles what a language needs; its cases are left out if that fails.
 prepare_language() {
     case $1 in
-        java) quietly javac -d "$work/classes" "$source/Echo.java" ;;
-        java-nio) [ -e "$work/classes/Echo.class" ] || prepare_language java ;;
-        java-ends) quietly javac -d "$work/classes" "$source/Ends.java" ;;
-        go) build_go 0 echo.go "$work/echo-go" ;;
-        cgo) build_go 1 echocgo.go "$work/echo-cgo" ;;
-        swift) quietly swift build -c release --package-path "$here/nio" --scratch-path "$build/nio" < /dev/null ;;
+        java) quietly javac -d "$source/classes" "$source/Echo.java" ;;
+        java-nio) [ -e "$source/classes/Echo.class" ] || prepare_language java ;;
+        java-ends) quietly javac -d "$source/classes" "$source/Ends.java" ;;
+        go) build_go 0 echo.go "$source/echo-go" ;;
+        cgo) build_go 1 echocgo.go "$source/echo-cgo" ;;
+        swift) quietly swift build -c release --package-path "$here/nio" --scratch-path "$build/nio" < /dev/null && cp "$build/nio/release/nioecho" "$source/" ;;
     esac
 }
 build_go() {
@@ -57,7 +61,7 @@ build_go() {
         quietly go build -o "$3" "$source/$2"
 }
 
-# check_rings LANGUAGE PLACEMENT PORT: the bytes of a static program, and those of a connection that another process has
+# check_rings LANGUAGE PLACEMENT PORT NAME: the bytes of a static program, and those of a connection that another process has
 # accepted and passed on, stay in the kernel.
 check_rings() {
     local placement=$2
@@ -65,13 +69,13 @@ check_rings() {
         go|node-cluster) placement=kernel ;;
         node-uring) return ;; # an older Node has no io_uring
     esac
-    check_lane "$1, $2" "$placement" "$3"
+    check_lane "$4" "$placement" "$3"
 }
 
-# echo_case LANGUAGE PLACEMENT: the language at both ends.
+# echo_case LANGUAGE PLACEMENT [FILTER]: the language at both ends.
 echo_case() {
-    local name="$1, $2" port said status=0 line
-    place "$2"
+    local name="$1, $2${3:+, $3}" port said status=0 line
+    if [ -n "${3-}" ]; then place_filtered "$3" "$2"; else place "$2"; fi
     commands_of "$1"
     start_peer server "${server[@]}" "${serve[@]}"
     hear server
@@ -80,7 +84,7 @@ echo_case() {
     start_peer client "${client[@]}" "${load[@]/#PORT/$port}"
     hear client
     said=$line
-    if [ "$said" = "$wanted_line" ]; then check_rings "$1" "$2" "$port"; fi
+    if [ "$said" = "$wanted_line" ]; then check_rings "$1" "$2" "$port" "$name"; fi
     release client || status=$?
     if [ "$said" = "$wanted_line" ] && [ "$status" -eq 0 ]; then
         ok "$name"
@@ -107,10 +111,21 @@ same_lines() {
     done
 }
 
+filtered_cases() {
+    local source=$others/languages kind placement
+    prepare_filtered && open_to_others "$work/languages" || { not_ok "$1, filtered" "cannot be prepared"; return; }
+    commands_of "$1"
+    others_can_run "${serve[0]}" || { skip "$1, filtered" "another user cannot run ${serve[0]}"; return; }
+    for kind in "${filter_kinds[@]}"; do
+        for placement in "${filter_placements[@]}"; do echo_case "$1" "$placement" "$kind"; done
+    done
+}
+
 language_case() {
     local placement
     prepare_language "$1" || { not_ok "$1" "cannot be compiled"; return; }
-    if [ "$1" = java-ends ]; then same_lines java-ends java -cp "$work/classes" Ends; return; fi
+    if [ "$1" = java-ends ]; then same_lines java-ends java -cp "$source/classes" Ends; return; fi
     for placement in both server client; do echo_case "$1" "$placement"; done
     if [ "$1" = node-cluster ]; then echo_case node-cluster-shared both; fi
+    if [[ " ${filtered[*]} " == *" $1 "* ]]; then filtered_cases "$1"; fi
 }

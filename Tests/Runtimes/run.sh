@@ -1,6 +1,6 @@
 #!/bin/bash
 # Language runtimes and strange processes, unmodified. Languages: an echo server and its client in three placements, each byte
-# compared; with both ends `sluicestat` must show that bytes went through rings. Strange processes: programs that check
+# compared; with both ends `sluicestat` must show that bytes went through rings; some also as an unprivileged user under a filter. Strange processes: programs that check
 # themselves, on the plain kernel and under Sluice.
 # usage: run.sh [WORD]    WORD: only the cases whose name begins so
 set -uo pipefail
@@ -19,6 +19,7 @@ only=${1-}
 work=$(mktemp -d)
 trap 'kill_peers; stop_servers; rm -rf "$work"' EXIT
 unset LD_PRELOAD
+. "$here/../filtered.sh"
 . "$here/languages.sh"
 . "$here/strange.sh"
 
