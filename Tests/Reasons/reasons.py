@@ -5,8 +5,8 @@ import ctypes, fcntl, mmap, os, signal, socket, struct, subprocess, sys
 CHILDREN = []  # and whatever else shall live as long as this process
 
 
-def pair(family=socket.AF_INET, address="127.0.0.1"):
-    listener = socket.create_server((address, 0), family=family)
+def pair(address="127.0.0.1", port=0):
+    listener = socket.create_server((address, port))
     connector = socket.create_connection(listener.getsockname()[:2])
     acceptor, _ = listener.accept()
     CHILDREN.append((connector, acceptor, listener))
@@ -38,8 +38,52 @@ def plain_program(source, *arguments, **options):
 ECHO = "import socket, sys\nc = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\nwhile c.send(c.recv(1)): pass\n"
 
 
+LISTEN = (
+    "import socket\nl = socket.create_server(('127.0.0.1', 0)); print(l.getsockname()[1], flush=True)\n"
+    "c, _ = l.accept()\nwhile c.send(c.recv(1)): pass\n"
+)
+# It reads its modules before: the other user may not.
+ANOTHER_USER = "import os, socket, sys; ''.encode('idna'); os.setresuid(65534, 65534, 65534)\n"
+
+
+def apart(side, rounds=20000, of_peer=None, before=""):
+    """This process is the acceptor or the connector, with its settings. The peer, a process of its own, has none or those that
+    are given, and does first what `before` says."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLUICE_"))} | (of_peer or {})
+    options = {"env": environment, "stdout": subprocess.PIPE}
+    if side == "acceptor":
+        listener = socket.create_server(("127.0.0.1", 0))
+        peer = subprocess.Popen([sys.executable, "-c", before + ECHO, str(listener.getsockname()[1])], **options)
+        end, _ = listener.accept()
+    else:
+        peer = subprocess.Popen([sys.executable, "-c", before + LISTEN], **options)
+        end = socket.create_connection(("127.0.0.1", int(peer.stdout.readline())))
+    CHILDREN.extend([end, peer])
+    for _ in range(rounds):
+        end.send(b"x")
+        end.recv(1)
+    return end
+
+
+SERVER_PORT = 23456
+
+
+def at_port():
+    """The server's port is SERVER_PORT, at an address of its own."""
+    connector, acceptor, _ = pair("127.77.%d.%d" % divmod(os.getpid() & 0xFFFF, 256), SERVER_PORT)
+    talk(connector, acceptor)
+    return connector
+
+
 def none():
-    return consent() if len(sys.argv) > 2 else laned()[0]
+    match sys.argv[2:]:
+        case []:
+            return laned()[0]
+        case ["port"]:
+            return at_port()
+        case ["acceptor" | "connector" as side]:
+            return apart(side)
+    return consent()
 
 
 def young():
@@ -49,6 +93,9 @@ def young():
 
 
 def plain_peer():
+    if len(sys.argv) > 2:  # the peer runs under Sluice too, and its settings keep it out
+        name, _, value = sys.argv[3].partition("=")
+        return apart(sys.argv[2], 40000, {name: value})
     listener = socket.create_server(("127.0.0.1", 0))
     plain_program(ECHO, str(listener.getsockname()[1]))
     acceptor, _ = listener.accept()
@@ -59,7 +106,12 @@ def plain_peer():
 
 
 def setting():
-    return laned()[0]  # with EF_TCP_CLIENT_LOOPBACK=0 and others
+    match sys.argv[2:]:
+        case ["port"]:
+            return at_port()
+        case ["acceptor" | "connector" as side]:
+            return apart(side)
+    return laned()[0]
 
 
 def meeting():
@@ -91,7 +143,9 @@ def in_child(body, uid=0):
 
 
 def consent():
-    """The peer is another user; or it has no capabilities, when so asked."""
+    """The peer is another user, and consents alone, when so asked; or it has no capabilities."""
+    if "alone" in sys.argv:
+        return apart(sys.argv[2], of_peer={"EF_SHARE_WITH": "-1"}, before=ANOTHER_USER)
     listener = socket.create_server(("127.0.0.1", 0))
     weaker = "privilege" in sys.argv
 
@@ -241,6 +295,13 @@ def urgent_data():
 
 def sealed_off():
     connector, acceptor, listener = laned()
+    if "io_uring" in sys.argv:
+        # The parameters: 120 bytes of zeroes. Whether the kernel allows it is not looked at.
+        ctypes.CDLL(None).syscall(ctypes.c_long(425), ctypes.c_long(1), ctypes.c_char_p(bytes(120)))
+        return connector
+    if "deepbind" in sys.argv:
+        ctypes.CDLL("libm.so.6", mode=os.RTLD_NOW | os.RTLD_DEEPBIND)
+        return connector
     # A filter that lets everything pass.
     program = ctypes.create_string_buffer(struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000))
     head = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", 1, ctypes.addressof(program)))

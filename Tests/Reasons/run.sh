@@ -1,6 +1,5 @@
 #!/bin/bash
-# Each reason in the table: a socket that has it, and what `sluicestat why` says of it. (`counts`, for which two connections must look
-# like one, is in StacksTests.)
+# Each reason in the table: a socket that has it, and what `sluicestat why` says of it.
 set -uo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../../Scripts/lib.sh"
@@ -13,11 +12,16 @@ space=sluice-reasons-$$
 trap '[ -z "$to" ] || exec {to}>&-; ip netns pids "$space" 2> /dev/null | xargs -r kill 2> /dev/null; ip netns del "$space" 2> /dev/null; rm -rf "$work"' EXIT
 to=
 launch=(env)
+declare -A shown=()
+# For it two connections must look like one: Tests/StacksTests/TrustTests.swift.
+shown[counts]=elsewhere
 
 # reason NAME [VARIABLE=VALUE]... [-- ARGUMENT...]: `why` names it, with a sentence and what can be done.
 reason() {
     local name=$1 pid fd said program from
-    local -a variables=() command=()
+    local -a variables=()
+    local title="$*"
+    shown[$name]=here
     shift
     while [ $# -gt 0 ] && [ "$1" != -- ]; do variables+=("$1"); shift; done
     [ $# -eq 0 ] || shift
@@ -28,14 +32,14 @@ reason() {
     pid= fd=
     read -r -t 100 -u "$from" pid fd
     if [ -z "$pid" ]; then
-        not_ok "$name" "the program said nothing" "$(tail -n 5 "$work/error")"
+        not_ok "$title" "the program said nothing" "$(tail -n 5 "$work/error")"
     else
         said=$("$stat" why "$pid:$fd" 2>&1)
         if [ "$name" = none ]; then
-            grep -qE '^Lane +loopback$' <<< "$said" && ! grep -q Reason <<< "$said" && ok "$name" || not_ok "$name" "$(head -n 8 <<< "$said")"
+            grep -qE '^Lane +loopback$' <<< "$said" && ! grep -q Reason <<< "$said"
         else
-            grep -qE "^Reason +$name \([0-9]+\): .+\.$" <<< "$said" && grep -qE '^What to do +.+\.$' <<< "$said" && ok "$name" || not_ok "$name" "$(head -n 8 <<< "$said")"
-        fi
+            grep -qE "^Reason +$name \([0-9]+\): .+\.$" <<< "$said" && grep -qE '^What to do +.+\.$' <<< "$said" && ! grep -qE '^Lane +loopback$' <<< "$said"
+        fi && ok "$title" || not_ok "$title" "$(head -n 8 <<< "$said")"
     fi
     exec {to}>&- {from}<&-
     to=
@@ -46,13 +50,35 @@ reason() {
 for name in none young meeting plain_peer consent proof namespace foreign_origin shared_by_fork resources exec passed foreign_call option urgent_data sealed_off peer_handed_back damaged ended kind listening; do
     reason "$name"
 done
-for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=1-1023 'SLUICE_PORTS=!1024-65535' SLUICE_PORTS=htpp EF_DONT_ACCELERATE=1 EF_TCP=0; do
+for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=htpp EF_DONT_ACCELERATE=1 EF_TCP=0; do
     reason setting "$variable"
 done
+# Each end has variables of its own: what keeps out what a program accepts says nothing of what it opens.
+for variable in EF_TCP_SERVER_LOOPBACK=0 EF_TCP_LISTEN_HANDOVER=1; do
+    reason setting "$variable" -- acceptor
+    reason plain_peer -- connector "$variable"
+    reason none "$variable" -- connector
+done
+for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1; do
+    reason setting "$variable" -- connector
+    reason plain_peer -- acceptor "$variable"
+    reason none "$variable" -- acceptor
+done
+# The server's port is 23456.
+for ports in 23456 7,23000-24000 '!7' '!7,23456'; do reason none "SLUICE_PORTS=$ports" -- port; done
+for ports in 7 '!23456' '23000-24000,!23456' 1-1023 '!1024-65535'; do reason setting "SLUICE_PORTS=$ports" -- port; done
+reason sealed_off -- io_uring
+reason sealed_off -- deepbind
 if [ "$(id -u)" -eq 0 ]; then
     reason consent -- privilege
     reason none EF_SHARE_WITH=-1 -- privilege
     reason none EF_SHARE_WITH=-1 -- user
+    # The other user consents to everyone, and is not admitted here; then it is.
+    for side in acceptor connector; do
+        reason consent -- "$side" alone
+        reason consent EF_SHARE_WITH=1 -- "$side" alone
+        reason none EF_SHARE_WITH=65534 -- "$side" alone
+    done
 else
     skip "consent between privileges" "dropping capabilities needs some"
 fi
@@ -78,6 +104,7 @@ launch=(env)
 
 # The other end in a network namespace of its own.
 if [ "$(id -u)" -ne 0 ]; then
+    shown[remote_peer]=skipped
     skip remote_peer "making a network namespace needs root"
 else
     ip netns add "$space" && ip link add "sl$$" type veth peer name eth0 netns "$space" && ip addr add 198.18.77.1/30 dev "sl$$" &&
@@ -89,4 +116,10 @@ while c.send(c.recv(1)): pass' &
     until ip netns exec "$space" ss -ltn 2> /dev/null | grep -q 7777; do sleep 0.1; done
     reason remote_peer -- 198.18.77.2 7777
 fi
+
+# The list of this test is the one of the tool.
+mapfile -t listed < <("$stat" tables reasons | sed -nE 's/^([a-z_]+) \([0-9]+\)$/\1/p')
+for name in "${listed[@]}"; do [ -n "${shown[$name]-}" ] || not_ok "$name has a case"; unset "shown[$name]"; done
+[ "${#listed[@]}" -gt 20 ] && [ "${#shown[@]}" -eq 0 ] && ok "${#listed[@]} reasons, as the tool lists them" ||
+    not_ok "the reasons that the tool lists" "not in its list: ${!shown[*]}" "in its list: ${#listed[@]}"
 finish
