@@ -2,10 +2,11 @@
 kernel, and says a line for each module and mode.
 
 usage: compare.py --python FILE --preload FILE --stat FILE --work FOLDER --logs FOLDER --modes MODE,...
-       [--jobs N] [--limit SECONDS] MODULE...
+       [--jobs N] [--limit SECONDS] MODULE[=MODE,...]...
 
 A mode is default, first (lanes at the first byte), at:MESSAGES (lanes after these), or chaos:SEED (lanes at the first byte,
-handed back at random; rings of one page). Tests that are left out are listed, with the reason, in runs.py.
+handed back at random; rings of one page). A module (or one class of it) may name modes of its own. Tests that are left out,
+and modules of which a lane must open in the mode first, are listed in runs.py.
 
 The rule. A module runs once on the plain kernel and once in each mode. A test whose result in a mode is another one than on
 the plain kernel is looked at again in that mode, five times: alone (with the others that differ), and in the whole module,
@@ -90,6 +91,8 @@ class Module:
         self.lanes, self.ring_bytes = self.lanes + lanes, self.ring_bytes + ring_bytes
         if self.ended_badly(title, outcome):
             return
+        if mode == "first" and self.name in runs.MUST_OPEN and min(lanes, ring_bytes) == 0:
+            self.not_ok(f"{title}: {lanes} lane ends, {ring_bytes} bytes by ring", f"log: {outcome.log}")
         names = {name for name in self.plain.results if not runs.is_left_out(name, mode)}
         found = self.differing(outcome, names | set(outcome.results))
         logs = {name: outcome.log for name in found}
@@ -159,7 +162,10 @@ def main():
     parser.add_argument("modules", nargs="+")
     options = parser.parse_args()
     runner = runs.Runner(options.python, options.preload, options.stat, options.work, options.logs, options.limit)
-    modules = [Module(name, runner, options.modes.split(",")) for name in options.modules]
+    modules = []
+    for word in options.modules:
+        name, _, modes = word.partition("=")
+        modules.append(Module(name, runner, (modes or options.modes).split(",")))
 
     def run(module):
         module.run()

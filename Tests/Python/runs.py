@@ -17,6 +17,8 @@ LEFT_OUT = [
     ("test_sslproto.SelectorStartTLSTests.test_start_tls_client", "chaos*",
      "asyncio's start_tls fails when the bytes before it do not fit at once: the ring of the chaos mode has one page"),
 ]
+# Both ends are in their own process, so lanes must open when they are tried at the first byte.
+MUST_OPEN = ["test.test_" + name for name in ("socket", "ssl", "socketserver", "httplib", "httpservers")] + ["test.test_asyncio.test_streams"]
 DUMP = signal.SIGRTMAX - 2
 # Which processes are ours: each has this variable, its value begins with ALL.
 MARK = "SLUICE_PYTHON_RUN"
