@@ -142,4 +142,5 @@ def stopped_program_by_stdio():
     return (libc.fgets(text, 100, stream) or b"nothing").decode()
 
 
-print(globals()[sys.argv[1]]())
+if __name__ == "__main__":
+    print(globals()[sys.argv[1]]())

@@ -6,11 +6,15 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../lib.sh"
 unset LD_PRELOAD
 
-# differs CASE KERNEL SLUICE: what is seen on the kernel, and under Sluice.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# differs CASE KERNEL SLUICE [COMMAND...]: what is seen on the kernel, and under Sluice.
 differs() {
-    local on_kernel under_sluice
-    on_kernel=$(timeout 100 python3 "$here/notice.py" "$1" 2>&1)
-    under_sluice=$(LD_PRELOAD=${SLUICE_LIBRARY:-$library} timeout 100 python3 "$here/notice.py" "$1" 2>&1)
+    local on_kernel under_sluice command=("${@:4}")
+    [ $# -gt 3 ] || command=(python3 "$here/notice.py" "$1")
+    on_kernel=$(timeout 100 "${command[@]}" 2>&1)
+    under_sluice=$(LD_PRELOAD=${SLUICE_LIBRARY:-$library} timeout 100 "${command[@]}" 2>&1)
     [ "$on_kernel" = "$2" ] && [ "$under_sluice" = "$3" ] && ok "$1: $2 on the kernel, $3 under Sluice" ||
         not_ok "$1" "on the kernel $on_kernel, expected $2" "under Sluice $under_sluice, expected $3"
 }
@@ -24,10 +28,21 @@ if [ "$(id -u)" -eq 0 ]; then differs filter_sees all none; else skip filter_see
 differs stopped_program "last words" "last words"
 differs stopped_program_by_stdio "last words" nothing
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+past() { differs "$@" python3 "$here/past.py" "$1"; }
+past io_counters all few
+past times_of_getsockopt "that message" "an earlier one"
+past queue_of_siocoutq exact "an estimate"
+past memory "not counted, not used" "counted, used"
+past raw_receive "the bytes" "Resource temporarily unavailable"
+past libc_by_handle "the bytes" "Resource temporarily unavailable"
+past closed_past_libc "Bad file descriptor, then the new file" "sent 1, then the new file"
+past killed_at_clone talks SIGSYS
+past tried_by_a_child none one
+quietly "${CC:-gcc}" -O1 -Wall -Wextra -o "$work/handlers" "$here/handlers.c" || not_ok "handlers.c" "cannot be compiled"
+differs stack_of_handlers always "not always" "$work/handlers"
+
 chmod 755 "$work"
-cc -O1 -o "$work/filter" "$here/../Servers/Filter.c"
+"${CC:-gcc}" -O1 -o "$work/filter" "$here/../Servers/Filter.c"
 on_kernel=$(timeout 100 python3 "$here/give_away.py" "$work/filter" 2>&1)
 under_sluice=$(timeout 100 python3 "$here/give_away.py" "$work/filter" "${SLUICE_LIBRARY:-$library}" 2>&1)
 [ "$on_kernel" = "last words, then more; 0 waits" ] && [ "$under_sluice" = "nothing, then last words more; 1 waits" ] &&

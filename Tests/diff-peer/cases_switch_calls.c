@@ -141,3 +141,25 @@ DP_CASE(switch, read_while_the_sender_takes_back) {
     dp_sync("end");
     dp_close(fd);
 }
+
+DP_CASE(switch, poll_while_the_sender_takes_back) {
+    // An accepted difference: what poll has reported is with neither the ring nor the kernel for a moment.
+    int fd = one_way();
+    if (dp_server) {
+        dp_say(fd, "reported");
+        dp_hear("reported");
+        be_stopped(fd);
+        DP(shutdown(fd, SHUT_WR));
+        dp_recv(fd, 64, 0);
+    } else {
+        dp_poll(fd, POLLIN, -1);
+        dp_tell("reported");
+        stop_at(is_write);
+        dp_poll(fd, POLLIN, 0);
+        let_go();
+        dp_recv(fd, 64, 0);
+        dp_say(fd, "read");
+    }
+    dp_sync("end");
+    dp_close(fd);
+}
