@@ -109,7 +109,7 @@ netcat_case() {
 
 # A server that accepts, forks and starts a program on the connection.
 inetd_case() {
-    local port file=$content/8388608 kind wait user
+    local port file=$content/8388608 kind wait user lane
     user=$(id -un)
     for kind in tcpserver xinetd xinetd-wait; do
         port=$(free_port)
@@ -124,7 +124,11 @@ inetd_case() {
         esac || { not_ok "$kind, $1" "did not start"; continue; }
         same "$kind, there and back, $1" "$file" "${client[@]}" socat -t 60 - "TCP:127.0.0.1:$port" < "$file"
         answer() { say "$1"; }
-        talk 'line $i' 60 "$kind, conversation, $1" "$([ "$wait" = no ] && echo none || echo any)" "$port" "${client[@]}" socat -t 60 - "TCP:127.0.0.1:$port"
+        # A program that is given the connection is a plain end, also with Sluice in it; what accepts itself is not.
+        if [ "$wait" = yes ]; then lane=$1; else lane=none; fi
+        [ "$wait$1" != noboth ] || look_for=plain_peer
+        talk 'line $i' 60 "$kind, conversation, $1" "$lane" "$port" "${client[@]}" socat -t 60 - "TCP:127.0.0.1:$port"
+        look_for=
         for _ in {1..20}; do timeout 60 "${client[@]}" socat -t 60 - "TCP:127.0.0.1:$port" < "$content/1000"; done > "$work/got"
         for _ in {1..20}; do cat "$content/1000"; done > "$work/wanted"
         compare "$kind, 20 in a row, $1" "$work/wanted" "$work/got"
@@ -133,7 +137,7 @@ inetd_case() {
 }
 
 iperf_case() {
-    local port form name
+    local port form name pid
     port=$(free_port)
     start_server iperf "listening $port" "${server[@]}" iperf3 -s -B 127.0.0.1 -p "$port" --forceflush || { not_ok "iperf3, $1" "did not start"; return; }
     for form in '' '-P 4' '-R' '--bidir' '-Z' '-l 1000 -N'; do
@@ -141,6 +145,16 @@ iperf_case() {
         # -Z sends by sendfile.
         timeout 100 "${client[@]}" iperf3 -c 127.0.0.1 -p "$port" -n 200M $form -J > "$work/iperf.json" 2> "$work/error" < /dev/null
         python3 "$here/iperf_sums.py" 200 < "$work/iperf.json" > "$work/sums" 2>&1 && ok "$name: $(cat "$work/sums")" || not_ok "$name" "$(tail -n 3 "$work/sums")"
+    done
+    # The bytes of each stream go where they should: looked at while it runs, and then it is broken off.
+    for form in '-P 2' '--bidir'; do
+        name="iperf3 $form, broken off, $1"
+        "${client[@]}" iperf3 -c 127.0.0.1 -p "$port" -t 60 $form -J > "$work/iperf.json" 2> "$work/error" < /dev/null &
+        pid=$!
+        carried "$name" "$1" "$port" 30000000 "$([ "$1" = both ] && echo 4 || echo 2)"
+        kill -INT "$pid"
+        wait "$pid"
+        grep -q '"error":.*interrupt - the client has terminated' "$work/iperf.json" && ok "$name" || not_ok "$name" "$(tail -n 3 "$work/iperf.json")"
     done
     stop_servers
 }

@@ -16,7 +16,7 @@ prepare_ssh() {
 }
 
 ssh_case() {
-    local port to forward pid
+    local port to forward near far
     if [ "${SLUICE_TEST_VIEW-}" = none ]; then skip "ssh, $1" "no mount namespace allowed"; return; fi
     prepare_ssh || { not_ok "sshd, $1" "did not start"; return; }
     to=(-F "$ssh/client" 127.0.0.1)
@@ -28,28 +28,35 @@ ssh_case() {
     compare "scp, to here, $1" "$content/8388608" "$ssh/here" $?
     timeout 60 "${client[@]}" sftp -q -F "$ssh/client" -b - 127.0.0.1 > "$work/error" 2>&1 <<< "get $content/8388608 $ssh/got"
     compare "sftp, $1" "$content/8388608" "$ssh/got" $?
-    # Forwarded both ways, to a server that is under Sluice as sshd is.
+    # Forwarded both ways, to a server that is under Sluice as sshd is: there between the two clients and between the two servers,
+    # back between client and server twice. Between ssh and sshd all goes by the kernel, see below.
+    case $1 in server) near=server ;; *) near=both ;; esac
+    case $1 in client) far=client ;; *) far=both ;; esac
     port=$(free_port) forward=$(free_port)
     write_nginx "$work/nginx-ssh" "$port" "$work/small"
     start_daemon "$work/nginx-ssh" "$port" "${server[@]}" || { not_ok "nginx behind ssh, $1" "did not start"; return; }
     start_server forward "listening $forward" "${client[@]}" ssh -N -L "127.0.0.1:$forward:127.0.0.1:$port" "${to[@]}"
     same "ssh, forwarded, $1" "$work/small/1500000" "${client[@]}" curl -s "http://127.0.0.1:$forward/1500000"
-    loaded "ssh, forwarded, many requests, $1" "$forward"
+    loaded "ssh, forwarded, many requests, $1" "$forward" "$near" "$port" "$far"
     end_server
     start_server forward "listening $forward" "${client[@]}" ssh -N -R "127.0.0.1:$forward:127.0.0.1:$port" "${to[@]}"
     same "ssh, forwarded back, $1" "$work/small/1500000" "${client[@]}" curl -s "http://127.0.0.1:$forward/1500000"
-    loaded "ssh, forwarded back, many requests, $1" "$forward"
+    loaded "ssh, forwarded back, many requests, $1" "$forward" "$1" "$port" "$1"
     answer() { say "$1"; }
     # The server's end goes over an exec, and its process installs a filter.
+    [ "$1" = server ] || look_for=plain_peer
     talk 'line $i' 60 "ssh, conversation, $1" none "$ssh_port" "${client[@]}" ssh "${to[@]}" cat
+    look_for=
     stop_servers
 }
 
-# loaded NAME PORT: the load for a while.
+# loaded NAME PORT LANE PORT LANE: the load for a while, the lanes of both legs during it.
 loaded() {
     start_peer load "${client[@]}" python3 "$here/http_load.py" "$2" 4 "$work/small"
     hear load
     more
+    check_lane_soon "$1, to the forwarding end" "$3" "$2"
+    check_lane_soon "$1, to the server" "$5" "$4"
     end_load "$1"
 }
 
@@ -74,6 +81,40 @@ make_tree() {
 
 same_tree() { diff -r --no-dereference "$2" "$3" > "$work/error" 2>&1 && ok "$1" || not_ok "$1" "$(head -n 3 "$work/error")"; }
 
+# Transfers that are slow enough to be looked at, broken off, and taken up again. Both processes of a receiver use the connection
+# since a fork: a lane that began before goes on, and later none begins.
+broken_off() {
+    local way from to pid at slow name
+    for at in 1 1000; do
+        slow=$(free_port)
+        sed "s/^port = .*/port = $slow/" "$folder/conf" > "$folder/conf-$at"
+        SLUICE_LANE_AT=$at start_server "rsync-$at" "listening $slow" "${server[@]}" rsync --daemon --no-detach --config="$folder/conf-$at" ||
+            { not_ok "rsync, lane at $at, $1" "did not start"; return; }
+        for way in "$work/tree/ rsync://127.0.0.1:$slow/there/" "rsync://127.0.0.1:$slow/here/ $folder/again/"; do
+            rm -rf "$folder/pushed/b" "$folder/pushed/c" "$folder/again"
+            read -r from to <<< "$way"
+            case $to in rsync:*) name=push$at ;; *) name=get$at ;; esac
+            case ${SLUICE_TEST_ALL:-0}$name in 0push1|0get1000) ;; 0*) continue ;; esac
+            name="rsync, slow ${name%%1*}, lane at $at, $1"
+            SLUICE_LANE_AT=$at "${client[@]}" rsync -a --bwlimit=2m "$from" "$to" > "$work/error" 2>&1 < /dev/null &
+            pid=$!
+            if [ "$at$1" = 1000both ]; then
+                wait_until 20 has_reason "$slow" shared_by_fork
+                check_lane "$name" none "$slow"
+                reason_is "$name" "$slow" shared_by_fork
+            else
+                carried "$name" "$1" "$slow" 1000000
+            fi
+            kill "$pid"
+            wait "$pid" 2> /dev/null
+            expect "$name: again" 0 '!rsync error' "${client[@]}" rsync -a "$from" "$to"
+            case $to in rsync:*) to=$folder/pushed ;; esac
+            same_tree "$name: complete" "$work/tree" "$to"
+        done
+        [ "$1" = both ] || break
+    done
+}
+
 rsync_case() {
     local port folder=$work/rsync launch
     port=$(free_port)
@@ -92,6 +133,7 @@ rsync_case() {
     printf changed | dd of="$folder/pushed/b/large" bs=1 seek=5000000 conv=notrunc 2> /dev/null
     expect "rsync, difference, $1" 0 '!rsync error' "${client[@]}" rsync -ac --no-whole-file "$work/tree/" "rsync://127.0.0.1:$port/there/"
     same_tree "rsync, difference made good, $1" "$work/tree" "$folder/pushed"
+    broken_off "$1"
     if [ "${SLUICE_TEST_VIEW-}" = none ]; then skip "rsync by ssh, $1" "no mount namespace allowed"; return; fi
     prepare_ssh || { not_ok "sshd, $1" "did not start"; return; }
     launch="ssh -F $ssh/client"
@@ -100,6 +142,23 @@ rsync_case() {
     expect "rsync by ssh, get, $1" 0 '!rsync error' "${client[@]}" rsync -a -e "$launch" --rsync-path="$servers/usr/bin/rsync" "127.0.0.1:$work/tree/" "$folder/from-ssh/"
     same_tree "rsync by ssh, got, $1" "$work/tree" "$folder/from-ssh"
     stop_servers
+}
+
+# A push that the server holds up in a hook. Both ends start programs that inherit the connection, so that it is the kernel's.
+looked_at_push() {
+    local pid hook=$folder/served/one.git/hooks/pre-receive
+    mkfifo "$folder/held"
+    printf '%s\n' '#!/bin/sh' 'touch "$HOLD.now"' 'read -r line < "$HOLD"' > "$hook"
+    chmod 755 "$hook"
+    "${client[@]}" git -C "$folder/first" push -q "git://127.0.0.1:$port/one.git" main:held 2> "$work/error" < /dev/null &
+    pid=$!
+    if wait_until 20 test -e "$folder/held.now"; then
+        check_lane "git push, held up, $1" none "$port"
+        [ "$1" = server ] || reason_is "git push, held up, $1" "$port" exec
+        echo on > "$folder/held"
+    fi
+    wait "$pid" && ok "git push, held up, $1" || not_ok "git push, held up, $1" "$(tail -n 3 "$work/error")"
+    rm "$hook"
 }
 
 git_case() {
@@ -113,9 +172,10 @@ git_case() {
     git init -q -b main "$folder/first"
     cp -r "$work/tree/." "$folder/first/"
     git -C "$folder/first" add . && git -C "$folder/first" commit -qm one
-    start_server git "listening $port" "${server[@]}" git daemon --base-path="$folder/served" --export-all --enable=receive-pack --reuseaddr \
+    HOLD=$folder/held start_server git "listening $port" "${server[@]}" git daemon --base-path="$folder/served" --export-all --enable=receive-pack --reuseaddr \
         --listen=127.0.0.1 --port="$port" || { not_ok "git daemon, $1" "did not start"; return; }
     expect "git push, $1" 0 '!fatal' "${client[@]}" git -C "$folder/first" push -q "git://127.0.0.1:$port/one.git" main
+    looked_at_push "$1"
     expect "git clone, $1" 0 '!fatal' "${client[@]}" git clone -q "git://127.0.0.1:$port/one.git" "$folder/second"
     head -c 3000000 /dev/urandom > "$folder/second/more"
     git -C "$folder/second" add . && git -C "$folder/second" commit -qm two

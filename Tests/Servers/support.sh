@@ -71,13 +71,16 @@ compare() {
 why_port() { "$stat" netstat --json | python3 "$here/reasons.py" "$1" 2>&1; }
 
 # talk LINE COUNT NAME PLACEMENT PORT COMMAND...: lines, in which $i counts, to a client that writes an answer to each (the
-# function `answer` says which); while it is connected, its lane is looked at, and with `look_for` the reason that it has none.
+# function `answer` says which); while it is connected, its lane is looked at, and with `look_for` the reason that it has none, for
+# which it talks longer: an end looks for the other one for a while.
 look_for=
 talk() {
-    local form=$1 count=$2 name=$3 placement=$4 port=$5 line i said wrong= status=0
+    local form=$1 count=$2 name=$3 placement=$4 port=$5 line i said wrong= status=0 most=$2
     shift 5
     start_peer client "$@"
-    for ((i = 0; i < count && ${#wrong} == 0; i++)); do
+    [ -z "$look_for" ] || most=$((count * 5))
+    for ((i = 0; i < most && ${#wrong} == 0; i++)); do
+        [ "$i" -lt "$count" ] || ! has_reason "$port" "$look_for" || break
         said=${form//\$i/$i}
         (trap '' PIPE; printf '%s\n' "$said" >&"${peer_in[client]}") 2> /dev/null
         hear client
@@ -96,8 +99,19 @@ check_lane_soon() {
     check_lane "$@"
 }
 
+# carried NAME PLACEMENT PORT BYTES [ENDS]: while a transfer goes on, so many ends (2 when both are under Sluice) come to have
+# carried so many bytes, by ring with both, else by the kernel.
+flows() { "$stat" netstat --json 2> "$work/stat-error" | python3 "$here/flows.py" "$@" > "$work/flows" 2>> "$work/stat-error"; }
+carried() {
+    local way=kernel ends=${5:-1}
+    if [ "$2" = both ]; then way=ring ends=${5:-2}; fi
+    wait_until 20 flows "$3" "$4" "$way" "$ends" && ok "$1: $(cat "$work/flows") by $way" ||
+        not_ok "$1: by $way" "$(cat "$work/flows")" "$(tail -n 1 "$work/stat-error")"
+}
+
 # reason_is NAME PORT REASON: of at least one end of the connections with that port.
-reason_is() { why_port "$2" | grep -q ": $3\$" && ok "$1: reason $3" || not_ok "$1: reason $3" "$(why_port "$2")"; }
+has_reason() { why_port "$1" | grep -q ": $2\$"; }
+reason_is() { has_reason "$2" "$3" && ok "$1: reason $3" || not_ok "$1: reason $3" "$(why_port "$2")"; }
 
 end_peers() {
     local pid
