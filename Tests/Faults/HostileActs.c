@@ -7,7 +7,8 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
-static uint8_t *control;  ///< the region's words, and its rings behind them
+static uint8_t *control;  ///< the region's words, and its rings behind them; or of `decoy` while it does not attack
+static uint8_t *real, *decoy;
 static size_t all_bytes;
 static int side;          ///< 0: this process has connected
 
@@ -26,11 +27,14 @@ static bool find_region(void) {
         if (raw_call(SYS_fstat, fd, (long)&st, 0, 0, 0) < 0 || st.st_ino == known) continue;
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
         if (p == MAP_FAILED) continue;
-        if (control) munmap(control, all_bytes);
-        control = p, all_bytes = (size_t)st.st_size, known = st.st_ino;
+        if (real) munmap(real, all_bytes), munmap(decoy, all_bytes);
+        real = p, all_bytes = (size_t)st.st_size, known = st.st_ino;
+        decoy = mmap(NULL, all_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (decoy == MAP_FAILED) problem("decoy: %s", strerror(errno));
+        memcpy(decoy, real, sizeof(struct sl_region));
     }
     if (d) closedir(d);
-    return control != NULL;
+    return real != NULL;
 }
 
 /// The control channel, by the kernel's word: a socket of unix packets. -1: none.
@@ -115,7 +119,7 @@ static void pass(int channel, const void *bytes, size_t n, const int *fds, int c
         m->cmsg_level = SOL_SOCKET, m->cmsg_type = SCM_RIGHTS, m->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(m), fds, (size_t)count * sizeof(int));
     }
-    raw_call(SYS_sendmsg, channel, (long)&h, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
+    if (s->attacks) raw_call(SYS_sendmsg, channel, (long)&h, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
 }
 
 /// Rings whoever sleeps, so that he looks.
@@ -194,7 +198,7 @@ static void flood(uint64_t *random) {
 static void closes_channel(uint64_t *random) {
     static bool done;
     (void)random;
-    if (done) return;
+    if (done || !s->attacks) return;
     done = true;
     int channel = find_channel();
     if (channel < 0) return;
@@ -202,20 +206,39 @@ static void closes_channel(uint64_t *random) {
     raw_call(SYS_close, channel, 0, 0, 0, 0);
 }
 
+/// Its end of the channel moves to a number that nobody reads, and the library has one that says nothing. The victim finds
+/// sleepers all the time.
+static void never_reads(uint64_t *random) {
+    static int hidden = -1;
+    int pair[2], unread = 0;
+    if (s->attacks && hidden < 0) {
+        int channel = find_channel();
+        if (channel < 0 || raw_call(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, (long)pair, 0) < 0) return;
+        hidden = (int)raw_call(SYS_fcntl, channel, F_DUPFD_CLOEXEC, 900, 0, 0);
+        raw_call(SYS_dup3, pair[0], channel, O_CLOEXEC, 0, 0);
+    }
+    for (int i = 0; i < SL_WAITERS; i++) sl_region_waiter(region(), side, i)->word = next_random(random) << 2;
+    for (int slot = 0; slot < 4; slot++) theirs(slot)->data_waiters = mine(slot)->space_waiters = ~0ull;
+    raw_call(SYS_ioctl, hidden, FIONREAD, (long)&unread, 0, 0);
+    s->queued = unread / (int)sizeof(struct sl_message);
+}
+
+#define IN_ORDER "peer_handed_back ended unbound"
+
 const struct attack attacks[] = {
-    {.name = "no attack"},
-    {.name = "random words", .act = random_words, .needs_lane = true},
-    {.name = "every word in turn", .act = every_word, .needs_lane = true},
-    {.name = "offsets that run backwards", .act = backwards, .needs_lane = true},
-    {.name = "sleepers that never wake", .act = asleep_for_ever, .needs_lane = true},
-    {.name = "news without end", .act = news, .needs_lane = true},
-    {.name = "claims that last", .act = claims, .needs_lane = true, .last = true},
-    {.name = "an offset of the reader's own", .act = wrong_consumer, .needs_lane = true, .damages = true, .last = true},
-    {.name = "phases that change all the time", .act = phases, .needs_lane = true},
-    {.name = "a receiver that takes for ever", .act = taking, .needs_lane = true},
-    {.name = "a flooded channel", .act = flood, .needs_lane = true},
-    {.name = "a channel that is closed", .act = closes_channel, .needs_lane = true},
-    {.name = "the protocol in other hands", .act = speak_protocol, .alone = true},
+    {.name = "random words", .act = random_words, .reasons = IN_ORDER " damaged", .needs_lane = true},
+    {.name = "every word in turn", .act = every_word, .reasons = IN_ORDER " damaged", .needs_lane = true},
+    {.name = "offsets that run backwards", .act = backwards, .reasons = IN_ORDER " damaged", .needs_lane = true},
+    {.name = "sleepers that never wake", .act = asleep_for_ever, .reasons = IN_ORDER, .needs_lane = true},
+    {.name = "news without end", .act = news, .reasons = IN_ORDER, .needs_lane = true},
+    {.name = "claims that last", .act = claims, .reasons = IN_ORDER, .needs_lane = true, .last = true},
+    {.name = "an offset of the reader's own", .act = wrong_consumer, .reasons = IN_ORDER " damaged", .needs_lane = true, .damages = true, .last = true},
+    {.name = "phases that change all the time", .act = phases, .reasons = IN_ORDER " damaged", .needs_lane = true},
+    {.name = "a receiver that takes for ever", .act = taking, .reasons = IN_ORDER " damaged", .needs_lane = true},
+    {.name = "a flooded channel", .act = flood, .reasons = IN_ORDER, .needs_lane = true},
+    {.name = "a channel that is closed", .act = closes_channel, .reasons = IN_ORDER, .needs_lane = true},
+    {.name = "a channel that is never read", .act = never_reads, .reasons = IN_ORDER, .needs_lane = true, .fills = true},
+    {.name = "the protocol in other hands", .act = speak_protocol, .reasons = IN_ORDER " resources proof plain_peer limit counts meeting", .alone = true},
     {0},
 };
 
@@ -251,12 +274,12 @@ static void *traffic(void *argument) {
         }
         struct pollfd p = {.fd = fd, .events = POLLIN};
         ssize_t n = send(fd, bytes, 1 + i % sizeof bytes, MSG_NOSIGNAL | MSG_DONTWAIT), r = 0;
-        if (poll(&p, 1, s->attacks ? 1 : 20) > 0) r = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (poll(&p, 1, s->begun ? 1 : 20) > 0) r = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
         if ((n < 0 && errno != EAGAIN) || (p.revents && r <= 0)) {
             close(fd);
             fd = -1;
         }
-        if (s->attacks) breathe();
+        if (s->begun) breathe();
     }
     return NULL;
 }
@@ -268,24 +291,20 @@ void hostile(const struct attack *attack, bool serves) {
     while (!s->port) breathe();
     if (setresgid(OTHER, OTHER, OTHER) < 0 || setresuid(OTHER, OTHER, OTHER) < 0) problem("setresuid: %s", strerror(errno));
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    if (!serves && attack->act) { // the victim is asked to connect: this process accepts
+    if (!serves) { // the victim is asked to connect: this process accepts
         listener = listen_here(&port);
         s->attack_port = port;
         side = 1;
     }
-    if (!attack->act) for (;;) breathe();
     if (!attack->needs_lane) {
         s->armed = true;
-        while (!s->attacks) breathe();
-        for (;; s->count++) {
-            if (!s->quiet) attack->act(&random);
-            breathe();
-        }
+        for (;; breathe())
+            if (s->attacks && !s->quiet) attack->act(&random), s->count++;
     }
     pthread_create(&thread, NULL, traffic, NULL);
     while (!find_region()) breathe();
     s->armed = true;
-    while (!s->attacks) breathe();
+    while (!s->begun) breathe();
     for (;;) {
         if (s->quiet != attack->last) {
             breathe();
@@ -295,6 +314,7 @@ void hostile(const struct attack *attack, bool serves) {
         if (attack->last && s->count == 0) usleep(10000);
         // A connection that was made anew may have come to another region.
         if (s->count % 2048 == 0) find_region();
+        control = s->attacks ? real : decoy;
         attack->act(&random);
         if (++s->count % 32 == 0) breathe();
     }

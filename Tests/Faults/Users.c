@@ -4,7 +4,7 @@
 #include "Faults.h"
 #include <sys/epoll.h>
 
-enum { MESSAGES = 3000, STREAM = 2 << 20, OTHER = 65534 };
+enum { MESSAGES = 3000, STREAM = 2 << 20, OTHER = 65534, ORDINARY = 65533 };
 enum style { BLOCKING, POLLED, BY_EPOLL, STYLES };
 static const char *const names[] = {"recv and send", "poll", "epoll"};
 
@@ -75,7 +75,9 @@ int main(void) {
         return finish();
     }
     for (enum style style = 0; style < STYLES; style++)
-        for (int other = 0; other < 2; other++) {
+        for (int form = 0; form < 4; form++) {
+            int other = form % 2;
+            uid_t ours = form < 2 ? 0 : ORDINARY;
             memset(s, 0, sizeof *s);
             pid_t pids[2];
             int status[2];
@@ -84,7 +86,9 @@ int main(void) {
                 if (pids[i]) continue;
                 prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
                 alarm(60);
-                if (i == other && setresuid(OTHER, OTHER, OTHER) < 0) problem("setresuid");
+                uid_t own = i == other ? OTHER : ours;
+                if (setresuid(own, own, own) < 0) problem("setresuid");
+                prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
                 int port, fd, listener = -1;
                 if (i == 0) {
                     listener = listen_here(&port);
@@ -99,7 +103,7 @@ int main(void) {
             for (int i = 1; i >= 0; i--)
                 if ((status[i] = wait_for(pids[i], 4 * LIMIT_MS)) < 0) end_process(pids[i]);
             char name[80];
-            snprintf(name, sizeof name, "two users, %s, the %s is the other", names[style], other ? "client" : "server");
+            snprintf(name, sizeof name, "%s, %s, the %s is the other", ours ? "two ordinary users" : "two users", names[style], other ? "client" : "server");
             if (status[0] || status[1] || s->problem[0]) not_ok("%s: %s (%#x, %#x)", name, s->problem, status[0], status[1]);
             else if (is_preloaded() && style != BLOCKING && s->by_ring == 0) not_ok("%s: no lane", name);
             else ok("%s: %ld by ring", name, s->by_ring);

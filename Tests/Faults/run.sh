@@ -20,7 +20,7 @@ build_driver() {
     shift
     "${CC:-gcc}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread -Wl,-z,now -I"$top/Sources/CStackLayout/include" -o "$name" "${@/#/$here/}" "$here/Faults.c"
 }
-build_driver hostile Hostile.c HostileActs.c HostileSpeaks.c || exit 1
+build_driver hostile Hostile.c HostileVictim.c HostileActs.c HostileSpeaks.c || exit 1
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
 for driver in kills namespaces impostor storms shortage alarms users limits pairs sharers; do build_driver "$driver" "${driver^}.c" || exit 1; done
 

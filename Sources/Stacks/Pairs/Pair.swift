@@ -195,7 +195,8 @@ extension UnsafeMutablePointer where Pointee == Pair {
 
     /// Takes in what came over the control channel: bells, rings, the answer to the first offer. Under the process lock.
     public func readChannel() {
-        var budget = 64
+        // A stranger sends little: who floods the channel shall not keep the others waiting.
+        var budget = unsafe pointee.isStranger ? 8 : 64
         while budget > 0 {
             budget -= 1
             var m = sl_message()
