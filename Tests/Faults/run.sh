@@ -22,7 +22,7 @@ build_driver() {
 }
 build_driver hostile Hostile.c HostileVictim.c HostileActs.c HostileSpeaks.c || exit 1
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
-for driver in kills namespaces impostor storms shortage alarms users limits pairs sharers refusals; do build_driver "$driver" "${driver^}.c" || exit 1; done
+for driver in kills namespaces impostor storms shortage alarms users limits pairs sharers refusals containers; do build_driver "$driver" "${driver^}.c" || exit 1; done
 
 # driver NAME SECONDS VARIABLE=VALUE... -- COMMAND...: shows what a driver says and adds its counts.
 driver() {
@@ -98,8 +98,9 @@ driver "limits, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./limits
 if [ -x "$build/bin/sluicestat" ]; then
     driver "refused calls, lane at once" 300 "$preload" SLUICE_LANE_AT=0 -- ./refusals "$build/bin/sluicestat"
     driver "refused calls, lane soon" 300 "$preload" SLUICE_LANE_AT=4 -- ./refusals "$build/bin/sluicestat"
+    driver "containers" 300 "$preload" SLUICE_LANE_AT=4 -- ./containers "$build/bin/sluicestat"
 else
-    not_ok "refused calls" "sluicestat is not built"
+    not_ok "refused calls and containers" "sluicestat is not built"
 fi
 
 driver "alarms, on the kernel" 300 -- ./alarms
