@@ -223,7 +223,7 @@ static void never_reads(uint64_t *random) {
     s->queued = unread / (int)sizeof(struct sl_message);
 }
 
-#define IN_ORDER "peer_handed_back ended unbound"
+#define IN_ORDER "peer_handed_back ended unbound loopback"
 
 const struct attack attacks[] = {
     {.name = "random words", .act = random_words, .reasons = IN_ORDER " damaged", .needs_lane = true},
