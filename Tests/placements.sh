@@ -4,11 +4,11 @@
 sluice=$top/Scripts/sluice
 stat=$build/bin/sluicestat
 
-# Sets `server` and `client` to what each end is started with.
+# Sets `server` and `client` to what each end is started with. `refused`: both, where something keeps every lane away.
 place() {
     server=() client=()
     case $1 in
-        both) server=("$sluice") client=("$sluice") ;;
+        both|refused) server=("$sluice") client=("$sluice") ;;
         server) server=("$sluice") ;;
         client) client=("$sluice") ;;
     esac

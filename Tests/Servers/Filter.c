@@ -1,8 +1,10 @@
 // Runs a command under the system call filter that a container engine, or a service manager, gives to ordinary servers.
-// usage: filter container|service COMMAND...
+// usage: filter container|service|service-kill|families COMMAND...
 //
-// container: the default set of Docker and its kin for a process without capabilities. service: systemd's @system-service.
-// Both are written here as what they refuse; calls that are newer than they are do not exist (ENOSYS).
+// container: the default set of Docker and its kin for a process without capabilities. service: systemd's @system-service with
+// SystemCallErrorNumber=EPERM; service-kill: without it, so that a refused call ends the process; families: service-kill with
+// RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6, which answers by an error in every case.
+// All are written here as what they refuse; calls that are newer than they are do not exist (ENOSYS).
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,6 +43,7 @@ static const int refused_by_service[] = {
 
 static struct sock_filter code[MOST];
 static unsigned short length;
+static unsigned refusal = SECCOMP_RET_ERRNO | EPERM;
 
 static void add(unsigned short what, unsigned char yes, unsigned char no, unsigned value) {
     code[length++] = (struct sock_filter){what, yes, no, value};
@@ -50,7 +54,7 @@ static void load(size_t offset) { add(BPF_LD | BPF_W | BPF_ABS, 0, 0, (unsigned)
 static void refuse(const int *numbers) {
     for (; *numbers >= 0; numbers++) {
         add(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (unsigned)*numbers);
-        answer(SECCOMP_RET_ERRNO | EPERM);
+        answer(refusal);
     }
 }
 
@@ -70,12 +74,27 @@ static void refuse_by_arguments(void) {
     load(offsetof(struct seccomp_data, nr));
 }
 
+static void refuse_families(void) {
+    add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_socket);
+    add(BPF_JMP | BPF_JEQ | BPF_K, 0, 5, SYS_socketpair);
+    load(offsetof(struct seccomp_data, args[0]));
+    add(BPF_JMP | BPF_JEQ | BPF_K, 3, 0, AF_UNIX);
+    add(BPF_JMP | BPF_JEQ | BPF_K, 2, 0, AF_INET);
+    add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AF_INET6);
+    answer(SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+    load(offsetof(struct seccomp_data, nr));
+}
+
 int main(int count, char **arguments) {
-    int container = count > 2 && strcmp(arguments[1], "container") == 0;
-    if (count < 3 || (!container && strcmp(arguments[1], "service") != 0)) {
-        fprintf(stderr, "usage: filter container|service COMMAND...\n");
+    static const char *const kinds[] = {"container", "service", "service-kill", "families"};
+    int kind = 0;
+    while (kind < 4 && (count < 3 || strcmp(arguments[1], kinds[kind]) != 0)) kind++;
+    if (kind == 4) {
+        fprintf(stderr, "usage: filter container|service|service-kill|families COMMAND...\n");
         return 2;
     }
+    int container = kind == 0;
+    if (kind >= 2) refusal = SECCOMP_RET_KILL_PROCESS;
     load(offsetof(struct seccomp_data, arch));
     add(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
     answer(SECCOMP_RET_KILL_PROCESS);
@@ -85,6 +104,7 @@ int main(int count, char **arguments) {
     refuse(refused_by_both);
     refuse(container ? refused_by_container : refused_by_service);
     if (container) refuse_by_arguments();
+    if (kind == 3) refuse_families();
     answer(SECCOMP_RET_ALLOW);
     struct sock_fprog program = {length, code};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {

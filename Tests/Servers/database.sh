@@ -63,19 +63,39 @@ converse() {
     talk 'select $i;' 40 "$@"
 }
 
-# The server and its client are different users: with the consent of both by ring, else by the kernel, which says why.
+# The server and its client are different users: with the consent of both by ring, else by the kernel, and the end says why.
 other_users() {
-    local port client_uid=65532 to reason
+    local other=65532 launch=("$sluice_of_others") filtered=("$work/filter" container "$sluice_of_others")
+    local consents_to_other=(env EF_SHARE_WITH="$other" "${launch[@]}") consents_to_server=(env EF_SHARE_WITH="$nobody" "${launch[@]}")
+    as_other=(setpriv --reuid "$other" --regid "$other" --clear-groups --)
+    from=("${consents_to_other[@]}") to=("${consents_to_server[@]}"); across 'both consent' both
+    from=("${launch[@]}") to=("${consents_to_server[@]}"); across 'only the client consents' client consent
+    from=("${launch[@]}" -p local-trust) to=("${launch[@]}" -p local-trust); across 'profile local-trust' both
+    from=(env EF_SHARE_WITH="$other" "${filtered[@]}") to=(env EF_SHARE_WITH="$nobody" "${filtered[@]}"); across 'both consent, under filters' both
+    [ "${SLUICE_TEST_ALL:-0}" -ne 0 ] || return 0
+    from=("${consents_to_other[@]}") to=("${launch[@]}"); across 'only the server consents' server consent
+    to=(); across 'server consents, plain client' server plain_peer
+    from=() to=("${consents_to_server[@]}"); across 'plain server, client consents' client plain_peer
+}
+
+# across NAME LANE [REASON]: a server and a client of two users, started by `from` and `to`.
+across() {
+    local name="other user, $1" lane=$2 look_for=${3-} port user where pid
     port=$(free_port)
-    to=(-h 127.0.0.1 -p "$port" -U bench postgres)
-    EF_SHARE_WITH=$client_uid start_postgres "$port" "$sluice_of_others" || { not_ok "postgres, for another user" "did not start"; return; }
-    converse "psql of another user, both consent" both "$port" env EF_SHARE_WITH="$nobody" setpriv --reuid "$client_uid" --regid "$client_uid" \
-        --clear-groups -- "$sluice_of_others" "$postgres/psql" -qAt "${to[@]}"
-    expect "pgbench of another user, both consent" 0 'processed: 4000/4000' env EF_SHARE_WITH="$nobody" setpriv --reuid "$client_uid" \
-        --regid "$client_uid" --clear-groups -- "$sluice_of_others" "$postgres/pgbench" -n -c 4 -j 2 -t 1000 "${to[@]}"
-    look_for=consent
-    converse "psql of another user, one consents" client "$port" setpriv --reuid "$client_uid" --regid "$client_uid" --clear-groups -- \
-        "$sluice_of_others" "$postgres/psql" -qAt "${to[@]}"
-    look_for=
+    where=(-h 127.0.0.1 -p "$port" -U bench)
+    user=("${as_other[@]}" "${to[@]}")
+    start_postgres "$port" "${from[@]}" || { not_ok "postgres, $name" "did not start"; return; }
+    "${user[@]}" "$postgres/pgbench" -n -c 4 -j 2 -t 1000000 "${where[@]}" postgres > "$work/error" 2>&1 < /dev/null &
+    pid=$!
+    carried "pgbench, $name" "$lane" "$port" 10000 "$([ "$lane" = both ] && echo 8 || echo 4)"
+    if [ -n "$look_for" ]; then
+        wait_until 20 has_reason "$port" "$look_for"
+        reason_is "pgbench, $name" "$port" "$look_for"
+    fi
+    kill "$pid"
+    wait "$pid" 2> /dev/null
+    expect "pgbench: its sums, $name" 0 'sums\|t\|' "${user[@]}" "$postgres/psql" -At "${where[@]}" -c "$balances" postgres
+    same "psql: copy out, $name" "$work/table" "${user[@]}" "$postgres/psql" -q "${where[@]}" -c 'copy (select line from t order by n) to stdout' postgres
+    converse "psql, $name" "$lane" "$port" "${user[@]}" "$postgres/psql" -qAt "${where[@]}" postgres
     stop_servers
 }

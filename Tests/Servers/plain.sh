@@ -170,6 +170,7 @@ late_case() {
     go_on client
     hear client
     [ "$line" = verified ] && check_lane "late ends, $1" "$1" "$port"
+    [ "$1" != refused ] || reason_is "late ends, $1" "$port" no_proof
     go_on late
     release client && ok "late ends, $1" || not_ok "late ends, $1" "said '$line'" "$(tail -n 3 "$work/client.error" "$work/late.error")"
     collect late

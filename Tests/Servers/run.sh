@@ -1,7 +1,7 @@
 #!/bin/bash
 # Servers and clients of Debian, unmodified, in three placements (Sluice in both ends, in the server only, in the client only):
 # what arrives is compared, or checked by the programs themselves, and with both ends bytes must go through rings where the
-# connections live long enough. Then the main cases as an unprivileged user under the system call filter of a container.
+# connections live long enough. Then once more as an unprivileged user under the system call filters of containers and services.
 # usage: run.sh [CASE...]    SLUICE_TEST_ALL=1 adds the long forms; SLUICE_TEST_PLACEMENTS='both server client' chooses
 set -uo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
@@ -26,6 +26,9 @@ trap 'exit 1' TERM INT
 chmod 755 "$work"
 make_content
 copy_for_others
+if [ -z "${SLUICE_TEST_FILTER-}" ]; then
+    gcc -O1 -Wall -o "$work/filter" "$here/Filter.c" || { not_ok "the filter could be built"; finish; exit 1; }
+fi
 
 read -r -a placements <<< "${SLUICE_TEST_PLACEMENTS:-both server client}"
 for placement in "${placements[@]}"; do
