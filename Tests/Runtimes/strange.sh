@@ -3,7 +3,7 @@ build_strange() {
     local flags=(-std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -pthread) uring
     uring=$(compgen -G "$runtimes/usr/lib/*-linux-gnu/liburing.so.2" | head -n 1)
     "${CC:-gcc}" "${flags[@]}" -fPIC -shared "$here/strange/Plugin.c" -o "$work/strange-plugin.so" &&
-        "${CC:-gcc}" "${flags[@]}" -I"$runtimes/usr/include" "$here"/strange/{Strange,Closers,Places,Filters,Limits,Jumps,JumpsMore,Loads,Rings}.c \
+        "${CC:-gcc}" "${flags[@]}" -I"$runtimes/usr/include" "$here"/strange/{Strange,Closers,Places,Filters,Limits,Jumps,JumpsMore,Loads,Rings,Raw,RawRings}.c \
             "$uring" -Wl,-rpath,"${uring%/*}:$work" -o "$work/strange" &&
         "${CC:-gcc}" "${flags[@]}" "$here/strange/Threads.c" -o "$work/threads"
 }
@@ -23,7 +23,7 @@ same() {
     shift 2
     case $all$name in
         1*) modes+=(SLUICE_LANE_AT=0 SLUICE_CHAOS=1 SLUICE_CHAOS=2) ;;
-        0live|0close_all_*|0other_*|0deep_*|0plugin_*|0jumps_*|0killing_*|0no_more_memory|0thread_*) modes+=(SLUICE_LANE_AT=0) ;;
+        0live|0close_all_*|0other_*|0deep_*|0plugin_*|0jumps_*|0killing_*|0no_more_memory|0thread_*|0raw_*|0uring_*) modes+=(SLUICE_LANE_AT=0) ;;
     esac
     said "$work/plain" env LD_PRELOAD="${preloaded//SLUICE/}" "$@"
     case $(tail -n 1 "$work/plain") in

@@ -1,4 +1,4 @@
-// io_uring in the middle: by liburing, whose calls are seen, and by system calls. POSIX aio beside other calls.
+// io_uring in the middle: by liburing, whose calls are seen (by system calls: RawRings.c). POSIX aio beside other calls.
 #include "Strange.h"
 #include <aio.h>
 #include <liburing.h>
