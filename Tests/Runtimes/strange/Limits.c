@@ -18,22 +18,82 @@ static void limit_memory(long more_kb) {
 }
 #define NO_ROOM KERNEL("no address space for the memory of a pair")
 static void live_on(int fd, const char *later) {
+    int ends[2], more[5];
     talk(fd, 100);
     look(fd, fd);
     from_now(later);
-    for (int i = 0; i < 5; i++) talk(warm(), 50);
-    int ends[2];
+    for (int i = 0; i < 5; i++) talk(more[i] = warm(), 50);
     warm_pair(ends);
     pass(ends[0], ends[1], 50);
     talk(fd, 100);
+    for (int i = 0; i < 5; i++) close(more[i]);
+    close(ends[0]), close(ends[1]), close(fd);
+}
+static bool is_listener(const char *list, const char *at) {
+    unsigned long flags = 0;
+    while (at > list && at[-1] != '\n') at--;
+    return sscanf(at, "%*s %*s %*s %lx", &flags) == 1 && flags & 0x10000;
+}
+/// Descriptors of a process, without memory of our own; with `names`, those that listen for other ends.
+static int held(pid_t process, bool names) {
+    static char list[1 << 15], sockets[1 << 20];
+    char path[64], target[64], wanted[64];
+    long n, count = 0, length = 0;
+    int fd = names ? (int)MUST(open("/proc/net/unix", O_RDONLY | O_CLOEXEC)) : -1;
+    while (names && (n = MUST(read(fd, sockets + length, sizeof sockets - 1 - (size_t)length))) > 0) length += n;
+    sockets[length] = 0;
+    if (names) close(fd);
+    snprintf(path, sizeof path, "/proc/%d/fd", process);
+    fd = (int)MUST(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    while ((n = MUST(syscall(SYS_getdents64, fd, list, sizeof list))) > 0)
+        for (long at = 0; at < n; at += *(unsigned short *)(list + at + 16)) {
+            const char *name = list + at + 19;
+            long m = *name == '.' ? -1 : readlinkat(fd, name, target, sizeof target - 1);
+            if (m < 0) continue;
+            target[m] = 0;
+            if (!names) count++;
+            if (!names || sscanf(target, "socket:[%48[0-9]", wanted) != 1) continue;
+            for (char *found = sockets; (found = strstr(found, wanted)); found++)
+                if (found[-1] == ' ' && !strncmp(found + strlen(wanted), " @slu1", 6) && is_listener(sockets, found)) count++;
+        }
+    close(fd);
+    return (int)count;
+}
+/// Lives three times more; then both processes have what they had, and nobody listens for an end that is gone. `first`: the
+/// place of each time's first connection.
+static void no_residue(const char *first) {
+    pid_t processes[] = {getpid(), peer_id};
+    int before[2] = {-1, -1}, now[2], names[2];
+    for (int round = 0; round < 4; round++) {
+        if (round) from_now(first), live_on(warm(), NO_ROOM);
+        bool more = true;
+        for (int tries = 0; more && tries < 100; tries++) { // the peer sees the ends later
+            usleep(20000);
+            more = false;
+            for (int i = 0; i < 2; i++) {
+                now[i] = held(processes[i], false), names[i] = held(processes[i], true);
+                more |= names[i] || (round && now[i] > before[i]);
+            }
+            if (!round && tries < 5) more = true;
+        }
+        if (more) fail("round %d: %d and %d descriptors, %d and %d before, %d and %d names", round, now[0], now[1], before[0], before[1], names[0], names[1]);
+        if (!round) memcpy(before, now, sizeof before);
+    }
 }
 CASE(no_more_memory, LANE) {
     int fd = warm();
     limit_memory(0);
     live_on(fd, NO_ROOM);
+    no_residue(LANE); // in the place of the one that has ended
 }
-CASE(no_memory_from_the_start, NO_ROOM) { limit_memory(0); live_on(warm(), NO_ROOM); }
-CASE(little_memory_from_the_start, NO_ROOM) { limit_memory(300); live_on(warm(), NO_ROOM); }
+CASE(no_memory_from_the_start, NO_ROOM) { limit_memory(0); live_on(warm(), NO_ROOM); no_residue(NO_ROOM); }
+CASE(no_memory_at_both_ends, NO_ROOM) {
+    limit_memory(0);
+    start_peer();
+    live_on(warm(), NO_ROOM);
+    no_residue(NO_ROOM);
+}
+CASE(little_memory_from_the_start, NO_ROOM) { limit_memory(300); live_on(warm(), NO_ROOM); no_residue(NO_ROOM); }
 CASE(some_memory_from_the_start, LANE) { limit_memory(3000); live_on(warm(), NO_ROOM); } // for one connection
 CASE(no_file_size, KERNEL("memory to share cannot grow")) { // a memfd cannot grow either; no SIGXFSZ may come
     MUST(setrlimit(RLIMIT_FSIZE, &(struct rlimit){0, 0}));

@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 
 int peer_port;
+pid_t peer_id;
 char **strange_arguments;
 static strange *cases;
 void add_case(strange *c) { c->next = cases, cases = c; }
@@ -112,7 +113,7 @@ void start_peer(void) {
     MUST(getsockname(l, (struct sockaddr *)&a, &n));
     peer_port = ntohs(a.sin_port);
     pid_t parent = getpid();
-    if (MUST(fork()) == 0) {
+    if ((peer_id = (pid_t)MUST(fork())) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); // not when the parent becomes another user
         echo(l, parent);
     }

@@ -36,6 +36,7 @@ void say_result(const char *what, long result);
 
 /// The port of the process that echoes every connection; it ends with the program.
 extern int peer_port;
+extern pid_t peer_id;
 /// Another such process, from now on; as it is made, it has what this one has: user, limits.
 void start_peer(void);
 int dial(void);
