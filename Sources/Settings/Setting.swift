@@ -89,10 +89,10 @@ public struct SettingDefinition: Sendable {
             doc: doc, status: status)
     }
 
-    static func spin(_ name: StaticString, _ doc: StaticString, status: SettingStatus = .acts) -> Self {
+    static func spin(_ name: StaticString, _ doc: StaticString) -> Self {
         Self(
-            name: name, kind: .flag, unit: "", defaultValue: 0, defaultText: "adaptive while no spin setting is given",
-            minimum: 0, maximum: 1, words: "", doc: doc, status: status)
+            name: name, kind: .flag, unit: "", defaultValue: Settings.adaptive,
+            defaultText: "adaptive while no spin setting is given", minimum: 0, maximum: 1, words: "", doc: doc, status: .acts)
     }
 
     static func number(

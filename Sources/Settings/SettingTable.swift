@@ -53,12 +53,12 @@ extension Setting {
         switch self {
         case .pollUsec:
             .number(
-                "EF_POLL_USEC", 0, -1...4_294_967_295,
+                "EF_POLL_USEC", Settings.adaptive, -1...4_294_967_295,
                 "Master switch: the spin length, and when not 0 the spin switches of select, poll, epoll, TCP receive and TCP send. 0: no spin. -1: for ever.",
                 unit: "us", text: "adaptive while no spin setting is given")
         case .spinUsec:
             .number(
-                "EF_SPIN_USEC", 0, -1...4_294_967_295,
+                "EF_SPIN_USEC", Settings.adaptive, -1...4_294_967_295,
                 "Spin length of the calls whose spin switch is on; stands above the length of EF_POLL_USEC. -1: for ever.",
                 unit: "us", text: "adaptive while no spin setting is given")
         case .tcpRecvSpin: .spin("EF_TCP_RECV_SPIN", "Blocking TCP receive calls spin.")
@@ -66,8 +66,8 @@ extension Setting {
         case .selectSpin: .spin("EF_SELECT_SPIN", "select and pselect spin.")
         case .pollSpin: .spin("EF_POLL_SPIN", "poll and ppoll spin.")
         case .epollSpin: .spin("EF_EPOLL_SPIN", "The epoll waits spin.")
-        case .tcpAcceptSpin: .spin("EF_TCP_ACCEPT_SPIN", "Blocking accept calls spin.", status: .accepted)
-        case .tcpConnectSpin: .spin("EF_TCP_CONNECT_SPIN", "Blocking connect calls spin.", status: .accepted)
+        case .tcpAcceptSpin: .flag("EF_TCP_ACCEPT_SPIN", 0, "Blocking accept calls spin.", status: .accepted)
+        case .tcpConnectSpin: .flag("EF_TCP_CONNECT_SPIN", 0, "Blocking connect calls spin.", status: .accepted)
         default:
             .number(
                 "_NET_KERNEL_BYPASS_RECV_MODE", -1, 0...1,

@@ -12,6 +12,8 @@ public struct Settings: Sendable {
     public var tcpServerLoopback = true
     /// Spin length in microseconds when the user set EF_POLL_USEC or EF_SPIN_USEC; -1 in `spinUsec`: for ever.
     public var spinUsec: Int64 = 0
+    /// The spin length when _NET_KERNEL_BYPASS_RECV_MODE=1 says that calls spin, and nothing how long.
+    public static var bypassUsec: Int64 { 100_000 }
     /// The user set a spin length or a spin switch: `spinUsec` and the switches rule, not the adaptive policy.
     public var spinIsSet = false
     public var tcpRecvSpin = false
@@ -142,7 +144,18 @@ public struct Settings: Sendable {
     /// Onload keeps these lengths in 32 bits, where -1 and the greatest value are one: for ever.
     private func microseconds(_ value: Int64) -> Int64 { value == 4_294_967_295 ? -1 : value }
 
-    /// The effective value as a number, as it stands in a stack's header (`settings`, at the setting's place).
+    /// Stands in a stack's header for a spin setting while the adaptive policy rules.
+    public static var adaptive: Int64 { -2 }
+
+    /// A spin setting as it is in force: _NET_KERNEL_BYPASS_RECV_MODE stands above it.
+    private func inForce(_ value: Int64, bypassed: Int64) -> Int64 {
+        if receiveMode == 0 { return 0 }
+        if spinIsSet { return value }
+        return receiveMode == 1 ? bypassed : Self.adaptive
+    }
+    private func inForce(_ isOn: Bool) -> Int64 { inForce(isOn || receiveMode == 1 ? 1 : 0, bypassed: 1) }
+
+    /// The value in force as a number, as it stands in a stack's header (`settings`, at the setting's place).
     public func value(of setting: Setting) -> Int64 {
         switch setting {
         case .loadEnvironment: loadEnvironment ? 1 : 0
@@ -152,12 +165,12 @@ public struct Settings: Sendable {
         case .log: log
         case .tcpClientLoopback: tcpClientLoopback ? 1 : 0
         case .tcpServerLoopback: tcpServerLoopback ? 1 : 0
-        case .pollUsec, .spinUsec: spinUsec
-        case .tcpRecvSpin: tcpRecvSpin ? 1 : 0
-        case .tcpSendSpin: tcpSendSpin ? 1 : 0
-        case .selectSpin: selectSpin ? 1 : 0
-        case .pollSpin: pollSpin ? 1 : 0
-        case .epollSpin: epollSpin ? 1 : 0
+        case .pollUsec, .spinUsec: inForce(spinUsec, bypassed: Self.bypassUsec)
+        case .tcpRecvSpin: inForce(tcpRecvSpin)
+        case .tcpSendSpin: inForce(tcpSendSpin)
+        case .selectSpin: inForce(selectSpin)
+        case .pollSpin: inForce(pollSpin)
+        case .epollSpin: inForce(epollSpin)
         case .tcpAcceptSpin: tcpAcceptSpin ? 1 : 0
         case .tcpConnectSpin: tcpConnectSpin ? 1 : 0
         case .shareWith: shareWith

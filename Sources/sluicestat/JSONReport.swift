@@ -61,6 +61,28 @@ enum JSONReport {
         var counters: [String: UInt64]?
     }
 
+    /// The number in force, or the word where there is none since waits are adaptive.
+    enum SettingValue: Encodable {
+        case number(Int64)
+        case adaptive
+
+        init(_ setting: Setting, _ value: Int64) {
+            switch setting {
+            case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin:
+                self = value == Settings.adaptive ? .adaptive : .number(value)
+            default: self = .number(value)
+            }
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.singleValueContainer()
+            switch self {
+            case .number(let value): try container.encode(value)
+            case .adaptive: try container.encode("adaptive")
+            }
+        }
+    }
+
     struct Stack: Encodable {
         /// Identity of the process that made it, in hexadecimal.
         var nonce: String
@@ -68,7 +90,7 @@ enum JSONReport {
         var uid: UInt32
         var command: String
         var endpoints: Int
-        var settings: [String: Int64]
+        var settings: [String: SettingValue]
         var counters: [String: UInt64]
         var isCut: Bool
     }
@@ -131,7 +153,7 @@ extension JSONReport.Stack {
         isCut = record.isCut
         settings = [:]
         for (place, value) in record.header.settings.enumerated() {
-            if let setting = Setting(rawValue: place) { settings["\(setting.definition.name)"] = value }
+            if let setting = Setting(rawValue: place) { settings["\(setting.definition.name)"] = .init(setting, value) }
         }
         counters = [:]
         for (place, value) in record.header.counters.enumerated() {

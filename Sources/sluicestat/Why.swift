@@ -24,8 +24,8 @@ struct Why: ParsableCommand {
             abstract: "Says for each socket of a process which lane it takes, and why not a better one.",
             discussion: """
                 JSON: an object with version, pid, command, command_line, under_sluice, other_sockets (neither TCP nor \
-                UDP), sockets (as in netstat --json) and stacks (nonce, pid, uid, command, endpoints, is_cut, settings and \
-                counters by their names).
+                UDP), sockets (as in netstat --json) and stacks (nonce, pid, uid, command, endpoints, is_cut, settings in \
+                force and counters by their names).
                 """)
     }
 

@@ -131,7 +131,20 @@ installed=$work/installed/bin/sluice
 expect "the installed launcher finds the installed library" 0 "^library: $work/installed/lib/sluice/libsluice.so" "$installed" -t true
 expect "and the installed profiles" 0 '^EF_POLL_USEC=100000$' "$installed" -p latency env
 expect "the manual of the settings, made from the table" 0 'EF_POLL_USEC' cat "$work/installed/share/man/man7/sluice-settings.7"
-expect "the manual page is there" 0 'TH SLUICE' cat "$work/installed/share/man/man1/sluice.1"
+for page in sluice sluicestat sluicebench; do
+    expect "the manual page of $page is there" 0 "^.TH ${page^^} 1" cat "$work/installed/share/man/man1/$page.1"
+done
+# Options that the tool's help names and its page does not; then how many there are.
+options_without_words() {
+    local option page count=0
+    page=$(sed 's/\\//g' "$work/installed/share/man/man1/sluicebench.1")
+    for option in $("$build/bin/sluicebench" --help | grep -oE '^ +(-h, )?--[a-z-]+' | grep -oE -- '--[a-z-]+'); do
+        grep -qF -- "$option" <<< "$page" || say "$option"
+        count=$((count + 1))
+    done
+    say "$count options"
+}
+[[ $(options_without_words) =~ ^[1-9][0-9]\ options$ ]] && ok "sluicebench.1 has every option" || not_ok "sluicebench.1 has every option" "$(options_without_words)"
 if [ "$(id -u)" -eq 0 ]; then
     nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
     cp five set-uid && chmod 4755 set-uid

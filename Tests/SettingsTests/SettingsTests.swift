@@ -54,7 +54,7 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
             ("EF_DONT_ACCELERATE", "1", Int64(1)), ("EF_TCP", "0", 0), ("EF_UDP", "0", 0), ("EF_TCP_CLIENT_LOOPBACK", "0", 0),
             ("EF_TCP_SERVER_LOOPBACK", "0", 0), ("EF_SHARE_WITH", "-1", -1), ("EF_SHARE_WITH", "1000", 1000),
             ("EF_LOG", "1", 63), ("EF_LOG", "banner, conn_drop", 5), ("EF_LOG", "banner,usage_warnings,-banner", 32),
-            ("_NET_KERNEL_BYPASS_RECV_MODE", "1", 1), ("_NET_KERNEL_BYPASS_RECV_MODE", "0", 0), ("SLUICE_LANE_AT", "0", 0),
+            ("SLUICE_LANE_AT", "0", 0),
             ("SLUICE_LANE_AT", "200", 200), ("SLUICE_CHAOS", "0xff", 255), ("SLUICE_CHAOS", "9223372036854775807", Int64.max),
             ("SLUICE_RING_BYTES", "4096", 4096), ("SLUICE_WITH_FILTERS", "bypass", 1), ("SLUICE_WITH_FILTERS", "refuse", 2),
             ("SLUICE_PORTS", "6379", 1), ("SLUICE_PORTS", "1, 2-3 ,!22", 3),
@@ -139,6 +139,23 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
     func lengthAndSwitch() {
         let loaded = settings(["EF_SPIN_USEC": "50", "EF_TCP_RECV_SPIN": "1"])
         #expect(loaded.spinIsSet && loaded.spinUsec == 50 && switches(loaded) == [true, false, false, false, false])
+    }
+
+    @Test("what is told to be in force: adaptive until something is set, and what stands above")
+    func inForce() {
+        func told(_ variables: [String: String]) -> [Int64] {
+            let loaded = settings(variables)
+            return [.pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin].map {
+                loaded.value(of: $0)
+            }
+        }
+        #expect(settings(["_NET_KERNEL_BYPASS_RECV_MODE": "0"]).receiveMode == 0 && settings([:]).receiveMode == -1)
+        #expect(told([:]) == Array(repeating: Settings.adaptive, count: 7))
+        #expect(told(["EF_POLL_USEC": "0"]) == [0, 0, 0, 0, 0, 0, 0])
+        #expect(told(["EF_POLL_USEC": "50", "EF_POLL_SPIN": "0"]) == [50, 50, 1, 1, 1, 0, 1])
+        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "0", "EF_POLL_USEC": "50"]) == [0, 0, 0, 0, 0, 0, 0])
+        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "1"]) == [Settings.bypassUsec, Settings.bypassUsec, 1, 1, 1, 1, 1])
+        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "1", "EF_POLL_USEC": "0"]) == [0, 0, 1, 1, 1, 1, 1])
     }
 
     @Test("for ever may be written as -1 or as the greatest 32-bit number")

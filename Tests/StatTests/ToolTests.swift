@@ -1,6 +1,7 @@
 import CStackLayout
 import Counters
 import Foundation
+import Settings
 import Testing
 
 @testable import sluicestat
@@ -79,6 +80,8 @@ struct Scene {
         image.add(
             lane: SL_LANE_KERNEL, reason: Reason.plainPeer.number, cookie: pair.cookie(of: pair.accepted), local: here,
             remote: there)
+        image.header.settings.7 = UInt64(bitPattern: Settings.adaptive)  // EF_POLL_USEC
+        image.header.settings.8 = 50  // EF_SPIN_USEC
         memory = StackMemory(image.bytes)
     }
 }
@@ -151,7 +154,10 @@ struct Scene {
         let json = try ToolRun(["why", "\(me):\(scene.pair.client)", "--json"])
         #expect(try json.sockets(scene.pair.clientPort, to: scene.pair.port).count == 1)
         let stacks = try #require(try json.object()["stacks"] as? [[String: Any]])
-        #expect(stacks.contains { $0["nonce"] as? String == "abcd" && $0["settings"] is [String: Any] })
+        let stack = try #require(stacks.first { $0["nonce"] as? String == "abcd" })
+        let told = try #require(stack["settings"] as? [String: Any])
+        #expect(
+            told["EF_POLL_USEC"] as? String == "adaptive" && told["EF_SPIN_USEC"] as? Int == 50 && told["EF_TCP"] as? Int == 0)
     }
 
     @Test("each failure has its exit status and one line on stderr")

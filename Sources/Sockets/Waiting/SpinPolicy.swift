@@ -43,7 +43,7 @@ struct SpinPolicy {
         case .poll: on = s.pollSpin
         case .epoll: on = s.epollSpin
         }
-        if s.receiveMode == 1 && !s.spinIsSet { return 100_000 }
+        if s.receiveMode == 1 && !s.spinIsSet { return UInt64(Settings.bypassUsec) }
         guard on || s.receiveMode == 1 else { return 0 }
         return s.spinUsec < 0 ? 1 << 40 : UInt64(s.spinUsec)
     }
