@@ -96,11 +96,20 @@ struct Survey {
                 } else if let index = byAddress[AddressPair(endpoint)] {
                     give(endpoint, to: index)
                 } else if endpoint.isBound {
-                    let holders = stack.holders.map { SocketRow.Holder(process: $0, descriptor: -1) }
+                    let number = byDescriptor[endpoint.descriptor] == nil ? endpoint.descriptor : -1
+                    let holders = stack.holders.map { place in
+                        SocketRow.Holder(process: place, descriptor: isOwn(number, place, stack) ? number : -1)
+                    }
                     rows.append(SocketRow(endpoint: endpoint, holders: holders))
                 }
             }
         }
+    }
+
+    /// Has the stack's own process a socket of this number? (One that the kernel has reset is in none of the kernel's lists.)
+    private func isOwn(_ number: Int32, _ place: Int, _ stack: StackHolding) -> Bool {
+        processes[place].id == Int32(truncatingIfNeeded: stack.record.header.processID)
+            && processes[place].socketDescriptors.values.contains { $0.contains(number) }
     }
 
     /// A stack may claim any socket's cookie, but it speaks only for sockets that one of its own processes holds.

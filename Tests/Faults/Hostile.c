@@ -99,7 +99,6 @@ static void ask_reasons(const struct attack *attack, pid_t pid, struct findings 
         char what[60], name[40] = "";
         snprintf(what, sizeof what, "%d:%d", (int)pid, s->kept[i]);
         const char *text = ask(what), *at = strstr(text, "\nReason ");
-        // The kernel, too, has reset it, and knows no address of it any more.
         if (strstr(text, "is not bound")) strcpy(name, "unbound");
         else if (strstr(text, "\nLane            loopback")) strcpy(name, "loopback"); // it has ended in order
         else if (!at || sscanf(at, "\nReason %39s", name) != 1) snprintf(f->wrong, sizeof f->wrong, "%.90s", strstr(text, "\nState") ? strstr(text, "\nState") + 1 : text);

@@ -223,7 +223,8 @@ static void never_reads(uint64_t *random) {
     s->queued = unread / (int)sizeof(struct sl_message);
 }
 
-#define IN_ORDER "peer_handed_back ended unbound loopback"
+// One that the kernel has reset before it had a lane has no address any more.
+#define IN_ORDER "peer_handed_back ended unbound meeting loopback"
 
 const struct attack attacks[] = {
     {.name = "random words", .act = random_words, .reasons = IN_ORDER " damaged", .needs_lane = true},

@@ -184,7 +184,10 @@ public enum Rendezvous {
         hello.uid = slc_geteuid()
         hello.ring_bytes = unsafe UInt64(process.settings.ringBytes)
         tell(counts, &hello)
-        return unsafe send(m.pointee.meeting.channel, &hello, p) ? nil : .resources
+        let r = unsafe slc_send_message(m.pointee.meeting.channel, &hello, MemoryLayout<sl_message>.size, p)
+        // The other end has gone without a word: it does not share with us.
+        if r == -Int(EPIPE) || r == -Int(ECONNRESET) { return .plainPeer }
+        return r == MemoryLayout<sl_message>.size ? nil : .resources
     }
 
     static func message(_ kind: Int) -> sl_message {
