@@ -110,7 +110,8 @@ carried() {
 }
 
 # reason_is NAME PORT REASON: of at least one end of the connections with that port.
-has_reason() { why_port "$1" | grep -q ": $2\$"; }
+# Without -q, which ends early and so breaks the pipe.
+has_reason() { why_port "$1" | grep ": $2\$" > /dev/null; }
 reason_is() { has_reason "$2" "$3" && ok "$1: reason $3" || not_ok "$1: reason $3" "$(why_port "$2")"; }
 
 end_peers() {
