@@ -22,6 +22,9 @@ ssh_case() {
     to=(-F "$ssh/client" 127.0.0.1)
     same "ssh, to here, $1" "$content/67108864" "${client[@]}" ssh "${to[@]}" cat "$content/67108864"
     same "ssh, to there and back, $1" "$content/8388608" "${client[@]}" ssh "${to[@]}" cat < "$content/8388608"
+    # netcat connects and passes the descriptor on.
+    same "ssh, by a connection that netcat passed, $1" "$content/100000" "${client[@]}" ssh -o ProxyUseFdpass=yes \
+        -o "ProxyCommand=nc.openbsd -F 127.0.0.1 $ssh_port" "${to[@]}" cat "$content/100000"
     timeout 60 "${client[@]}" scp -q -F "$ssh/client" "$content/67108864" "127.0.0.1:$ssh/there" > "$work/error" 2>&1 < /dev/null
     compare "scp, to there, $1" "$content/67108864" "$ssh/there" $?
     timeout 60 "${client[@]}" scp -q -F "$ssh/client" "127.0.0.1:$content/8388608" "$ssh/here" > "$work/error" 2>&1 < /dev/null

@@ -9,8 +9,8 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../lib.sh"
 . "$here/../placements.sh"
 . "$here/../../Scripts/servers.sh"
-for part in support stores database web remote plain; do . "$here/$part.sh"; done
-all=(late replica memcached postgres nginx_changes haproxy tls iperf ssh rsync git socat netcat inetd)
+for part in support stores database web remote plain options; do . "$here/$part.sh"; done
+all=(late replica memcached postgres nginx_changes haproxy tls iperf ssh rsync git socat netcat inetd options)
 [ $# -gt 0 ] || set -- "${all[@]}"
 unset LD_PRELOAD
 

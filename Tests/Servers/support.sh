@@ -130,9 +130,9 @@ under_filters() {
         killed_cases=("${long_killed_cases[@]}") restricted_cases=("${long_restricted_cases[@]}")
         under_filter service "$chosen" "$@"
     elif [ "$*" = "${all[*]}" ]; then
-        # nginx is in another case too.
+        # These programs are in other cases too.
         contained=()
-        for name; do [ "$name" = nginx_changes ] || contained+=("$name"); done
+        for name; do [[ $name =~ ^(nginx_changes|options)$ ]] || contained+=("$name"); done
     fi
     under_filter container "$chosen" "${contained[@]}"
     chosen_of "${killed_cases[*]}" "$@"
