@@ -11,7 +11,11 @@ start_store() {
 }
 
 digest() { redis-cli -p "$1" debug digest; }
-same_digest() { [ "$(digest "$1")" = "$(digest "$2")" ]; }
+same_digest() {
+    local first
+    first=$(digest "$1")
+    [ -n "$first" ] && [ "$first" = "$(digest "$2")" ]
+}
 info_has() { redis-cli -p "$1" info "$2" | tr -d '\r' | grep -qx "$3"; }
 
 # fill PORT LAUNCHER...: many small keys, lists, sets, and some large values.
