@@ -16,14 +16,6 @@ static struct state *s;
 static long bytes_wanted = 8 << 20;
 static int interval = 1000; // us
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 static volatile sig_atomic_t alarms;
 static void on_alarm(int signal) {
     (void)signal;
@@ -268,6 +260,7 @@ static void run_fast(const char *name) {
 int main(int n, char **words) {
     if (n > 2 && !strcmp(words[1], "--bytes")) bytes_wanted = atol(words[2]);
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     own_network();
     if (n > 3 && !strcmp(words[1], "--rate")) {

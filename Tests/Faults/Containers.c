@@ -17,14 +17,6 @@ struct state {
 };
 static struct state *s;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 static void write_line(const char *path, const char *line) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write(fd, line, strlen(line)) < 0) problem("%s: %s", path, strerror(errno));
@@ -140,6 +132,7 @@ static void play(enum form form, bool one, const char *stat_tool, const char *se
 int main(int count, char **arguments) {
     const char *stat_tool = count > 1 ? arguments[1] : NULL;
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     if (!own_network()) {
         skip("containers", "needs root");

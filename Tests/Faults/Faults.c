@@ -177,6 +177,16 @@ bool wait_asleep(pid_t pid) {
 
 static int passed, failed, skipped;
 
+char *problem_text;
+
+void problem(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (!problem_text[0]) vsnprintf(problem_text, 200, format, arguments);
+    va_end(arguments);
+    _exit(1);
+}
+
 static void say(const char *word, const char *format, va_list arguments) {
     printf("%-4s ", word);
     vprintf(format, arguments);

@@ -77,6 +77,11 @@ char process_state(pid_t pid);
 /// Waits until a process sleeps in a call; false after LIMIT_MS.
 bool wait_asleep(pid_t pid);
 
+/// The text of `problem`: 200 bytes of memory that the processes of a play share.
+extern char *problem_text;
+/// Notes the first problem that a process of the play has, and ends this one.
+_Noreturn void problem(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /// Counts cases and prints them as the other suites do.
 void ok(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void not_ok(const char *format, ...) __attribute__((format(printf, 1, 2)));

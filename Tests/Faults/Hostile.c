@@ -11,14 +11,6 @@ enum { TURNS = 16, CALM_MS = 150, ATTACK_MS = 250, CALL_MS = 1, LONGEST_MS = 25,
 struct state *s;
 static const char *stat_tool;
 
-void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 // MARK: what is measured
 
 static int64_t cpu_ns(pid_t pid) {
@@ -238,6 +230,7 @@ static void play(const struct attack *attack, bool serves, bool blocking, bool o
 
 int main(int count, char **arguments) {
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     if (count > 1) stat_tool = arguments[1];
     if (geteuid() != 0 || !own_network()) {

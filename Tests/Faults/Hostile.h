@@ -15,7 +15,6 @@ struct state {
     char problem[200];
 };
 extern struct state *s;
-void problem(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /// Buckets of nanoseconds, sixteen to each power of two.
 static inline int bucket_of(uint64_t ns) {

@@ -29,14 +29,6 @@ struct meeting {
 };
 static struct meeting *m;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!m->problem[0]) vsnprintf(m->problem, sizeof m->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 // MARK: the connection
 
 static void echo(bool connects) {
@@ -233,6 +225,7 @@ static void play(bool binds, enum manner manner, uid_t uid) {
 
 int main(void) {
     m = shared_memory(sizeof *m);
+    problem_text = m->problem;
     if (!own_network()) {
         skip("strangers at the rendezvous", "needs a network namespace of its own");
         return finish();

@@ -30,7 +30,7 @@ static enum style only = STYLES;
 static long within_ms = 40;
 static __thread uint64_t chance;
 
-static void problem(struct pair *p, const char *format, ...) {
+static void pair_problem(struct pair *p, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(p->problem, sizeof p->problem, format, arguments);
@@ -60,7 +60,7 @@ static ssize_t send_some(struct pair *p, enum who me, int fd, long n) {
 static void check(struct pair *p, enum who me, const uint8_t *bytes, ssize_t n) {
     for (ssize_t i = 0; i < n; i++) {
         enum who from = me != PEER ? PEER : bytes[i] & 0x80 ? SHARER : VICTIM;
-        if (bytes[i] != streams[from][p->got[from] % PERIOD]) problem(p, "byte %ld from %d is wrong", p->got[from], from);
+        if (bytes[i] != streams[from][p->got[from] % PERIOD]) pair_problem(p, "byte %ld from %d is wrong", p->got[from], from);
         p->got[from]++;
     }
 }
@@ -132,7 +132,7 @@ static void be_sharer(struct pair *p, int fd) {
         ssize_t r = send_some(p, SHARER, fd, left);
         // The victim may have left the socket non-blocking and full: what comes in goes first.
         if (r > 0) left -= r;
-        else if (!is_wait(r)) problem(p, "the sharer's send: %s", strerror(errno));
+        else if (!is_wait(r)) pair_problem(p, "the sharer's send: %s", strerror(errno));
         struct pollfd f = {.fd = fd, .events = POLLIN | (left > 0 ? POLLOUT : 0)};
         if (left > 0 && poll(&f, 1, LIMIT_MS) == 1 && f.revents & POLLIN) {
             r = recv(fd, bytes + n, (size_t)(SHARERS_MOST - n), MSG_DONTWAIT);
@@ -140,22 +140,22 @@ static void be_sharer(struct pair *p, int fd) {
         }
     }
     for (;;) {
-        if (n == SHARERS_MOST) problem(p, "the sharer's memory is full");
+        if (n == SHARERS_MOST) pair_problem(p, "the sharer's memory is full");
         ssize_t r = recv(fd, bytes + n, (size_t)(SHARERS_MOST - n), 0);
         if (is_wait(r)) {
             struct pollfd f = {.fd = fd, .events = POLLIN};
             poll(&f, 1, LIMIT_MS);
             continue;
         }
-        if (r < 0) problem(p, "the sharer's recv: %s", strerror(errno));
+        if (r < 0) pair_problem(p, "the sharer's recv: %s", strerror(errno));
         if (r == 0) break;
         n += r;
     }
     for (int64_t end = now_ms() + LIMIT_MS; !p->total_known && now_ms() < end;) breathe();
     long first = p->sent[PEER] - n;
-    if (first < 0) problem(p, "the sharer has %ld bytes, the peer sent %ld", n, p->sent[PEER]);
+    if (first < 0) pair_problem(p, "the sharer has %ld bytes, the peer sent %ld", n, p->sent[PEER]);
     for (long i = 0; i < n; i++)
-        if (bytes[i] != streams[PEER][(first + i) % PERIOD]) problem(p, "the sharer's byte %ld of %ld is wrong", i, n);
+        if (bytes[i] != streams[PEER][(first + i) % PERIOD]) pair_problem(p, "the sharer's byte %ld of %ld is wrong", i, n);
     _exit(0);
 }
 
@@ -202,21 +202,21 @@ static void become(struct pair *p, enum who me) {
     }
     pthread_t sender;
     struct sending sending = {p, me, fd};
-    if (p->style == THREADS && pthread_create(&sender, NULL, send_on, &sending)) problem(p, "no thread");
+    if (p->style == THREADS && pthread_create(&sender, NULL, send_on, &sending)) pair_problem(p, "no thread");
     while (turn(p, me, fd, set)) {
         errno = 0;
         if (me == PEER && p->got[SHARER] > 0) break;
     }
-    if (me == VICTIM) problem(p, "the victim's connection ended: %s", strerror(errno));
+    if (me == VICTIM) pair_problem(p, "the victim's connection ended: %s", strerror(errno));
     int error = errno;
     if (p->style == THREADS) pthread_join(sender, NULL);
-    if (error != 0 && error != EPIPE && error != ECONNRESET && p->got[SHARER] == 0) problem(p, "ended with %s", strerror(error));
+    if (error != 0 && error != EPIPE && error != ECONNRESET && p->got[SHARER] == 0) pair_problem(p, "ended with %s", strerror(error));
     if (p->has_sharer) shutdown(fd, SHUT_WR);
     p->total_known = true;
     // What was sent before the end is still there.
     for (;;) {
         struct pollfd f = {.fd = fd, .events = POLLIN};
-        if (poll(&f, 1, LIMIT_MS) != 1) problem(p, "no end of stream");
+        if (poll(&f, 1, LIMIT_MS) != 1) pair_problem(p, "no end of stream");
         ssize_t r = recv_some(p, me, fd, 65536);
         if (r == 0) break;
         if (r < 0 && !is_wait(r)) {
@@ -225,7 +225,7 @@ static void become(struct pair *p, enum who me) {
         }
     }
     p->reset = error == ECONNRESET || error == EPIPE || p->send_failed;
-    if (p->has_sharer && p->reset) problem(p, "a sharer was there, but the connection was reset");
+    if (p->has_sharer && p->reset) pair_problem(p, "a sharer was there, but the connection was reset");
     close(fd);
     exit(0);
 }

@@ -19,14 +19,6 @@ struct state {
 };
 static struct state *s;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 // MARK: honest programs
 
 /// Echoes on every connection until it is killed. By epoll: no call touches a connection that is silent.
@@ -353,6 +345,7 @@ static void play_names(void) {
 
 int main(void) {
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     if (!own_network()) {
         skip("pairs", "needs a network namespace of its own");

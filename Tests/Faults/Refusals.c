@@ -27,14 +27,6 @@ struct state {
 };
 static struct state *s;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 // MARK: the programs
 
 /// Both ways in turns by poll and epoll, contents checked. The program's own descriptors come and go meanwhile.
@@ -226,6 +218,7 @@ static void play(const struct kind *kind, int side, const char *stat_tool) {
 
 int main(int count, char **arguments) {
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     if (!own_network()) {
         skip("refused calls", "needs root");

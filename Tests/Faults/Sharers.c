@@ -20,14 +20,6 @@ struct state {
 };
 static struct state *s;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 /// Descriptors of this process that refer to a memfd of that name; `each` may end the search.
 static int memories_named(const char *name, bool (*each)(int fd)) {
     int count = 0;
@@ -211,6 +203,7 @@ static void failed_forks(void) {
 
 int main(void) {
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     fresh_places();
     for (int shares_lane = 0; shares_lane < 2; shares_lane++)

@@ -14,14 +14,6 @@ struct state {
 };
 static struct state *s;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 /// Asks and answers one message of 64 bytes; the answer is the question.
 static void ask(int fd, uint64_t number) {
     uint8_t out[64], in[64];
@@ -275,6 +267,7 @@ static void run_slow_reader(enum manner manner) {
 
 int main(void) {
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     own_network();
     for (int hard = 0; hard < 2; hard++) {

@@ -3,7 +3,7 @@
 
 enum { LAST_WORDS = 500 };
 
-void problem(struct round *r, enum who me, const char *format, ...) {
+void round_problem(struct round *r, enum who me, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(r->problem[me], sizeof r->problem[me], format, arguments);
@@ -14,13 +14,13 @@ void problem(struct round *r, enum who me, const char *format, ...) {
 
 static void tell_ready(struct round *r, enum who me) {
     char c = "pvs"[me];
-    if (write(r->ready[1], &c, 1) != 1) problem(r, me, "ready: %s", strerror(errno));
+    if (write(r->ready[1], &c, 1) != 1) round_problem(r, me, "ready: %s", strerror(errno));
 }
 static void await_go(struct round *r, enum who me) {
     char c;
     ssize_t n;
     while ((n = read(r->go[me][0], &c, 1)) < 0 && errno == EINTR) {}
-    if (n != 1) problem(r, me, "the driver is gone");
+    if (n != 1) round_problem(r, me, "the driver is gone");
 }
 
 /// The streams, made before so that a call under test has few instructions of ours. Victim's bytes have the high bit clear
@@ -45,8 +45,8 @@ bool send_next(struct round *r, enum who me, int fd, long n) {
 
 void victim_reads(struct round *r, int fd, long n) {
     static uint8_t bytes[6000];
-    if (!recv_all(fd, bytes, (size_t)n)) problem(r, VICTIM, "recv: %s", errno ? strerror(errno) : "end of stream");
-    if (memcmp(bytes, streams[PEER] + r->read_by_victim, (size_t)n)) problem(r, VICTIM, "bytes from %ld on are wrong", r->read_by_victim);
+    if (!recv_all(fd, bytes, (size_t)n)) round_problem(r, VICTIM, "recv: %s", errno ? strerror(errno) : "end of stream");
+    if (memcmp(bytes, streams[PEER] + r->read_by_victim, (size_t)n)) round_problem(r, VICTIM, "bytes from %ld on are wrong", r->read_by_victim);
     r->read_by_victim += n;
 }
 
@@ -55,8 +55,8 @@ void victim_reads(struct round *r, int fd, long n) {
 static void check(struct round *r, const uint8_t *bytes, long n) {
     for (long i = 0; i < n; i++) {
         enum who who = bytes[i] & 0x80 ? SHARER : VICTIM;
-        if (who == SHARER && !r->has_sharer) problem(r, PEER, "byte %ld is nobody's", r->got[VICTIM] + i);
-        if (r->got[who] >= LONGEST || bytes[i] != streams[who][r->got[who]]) problem(r, PEER, "byte %ld of the %s is wrong", r->got[who], who == VICTIM ? "victim" : "sharer");
+        if (who == SHARER && !r->has_sharer) round_problem(r, PEER, "byte %ld is nobody's", r->got[VICTIM] + i);
+        if (r->got[who] >= LONGEST || bytes[i] != streams[who][r->got[who]]) round_problem(r, PEER, "byte %ld of the %s is wrong", r->got[who], who == VICTIM ? "victim" : "sharer");
         r->got[who]++;
     }
 }
@@ -76,21 +76,21 @@ static int read_to_end(struct round *r, int fd) {
 static void warm_peer(struct round *r, int fd) {
     uint8_t bytes[8];
     for (int i = 0; i < 2; i++) {
-        if (!send_next(r, PEER, fd, 8)) problem(r, PEER, "warming up: %s", strerror(errno));
+        if (!send_next(r, PEER, fd, 8)) round_problem(r, PEER, "warming up: %s", strerror(errno));
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (poll(&p, 1, LIMIT_MS) != 1) problem(r, PEER, "warming up: nothing came");
+        if (poll(&p, 1, LIMIT_MS) != 1) round_problem(r, PEER, "warming up: nothing came");
         if (i == 1 && kernel_unread(fd) != 0) r->no_lane = true;
-        if (!recv_all(fd, bytes, 8)) problem(r, PEER, "warming up: %s", strerror(errno));
+        if (!recv_all(fd, bytes, 8)) round_problem(r, PEER, "warming up: %s", strerror(errno));
         check(r, bytes, 8);
     }
 }
 static void warm_victim(struct round *r, int fd) {
     for (int i = 0; i < 2; i++) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (poll(&p, 1, LIMIT_MS) != 1) problem(r, VICTIM, "warming up: nothing came");
+        if (poll(&p, 1, LIMIT_MS) != 1) round_problem(r, VICTIM, "warming up: nothing came");
         if (i == 1 && kernel_unread(fd) != 0) r->no_lane = true;
         victim_reads(r, fd, 8);
-        if (!send_next(r, VICTIM, fd, 8)) problem(r, VICTIM, "warming up: %s", strerror(errno));
+        if (!send_next(r, VICTIM, fd, 8)) round_problem(r, VICTIM, "warming up: %s", strerror(errno));
     }
 }
 
@@ -122,20 +122,20 @@ static void while_it_runs(struct round *r, int fd) {
 static void probe_end(struct round *r, int fd) {
     for (int64_t end = now_ms() + LIMIT_MS / 2; now_ms() < end; breathe()) {
         if (send(fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) continue;
-        if (errno != EPIPE && errno != ECONNRESET) problem(r, PEER, "send after the end: %s", strerror(errno));
+        if (errno != EPIPE && errno != ECONNRESET) round_problem(r, PEER, "send after the end: %s", strerror(errno));
         return;
     }
-    problem(r, PEER, "sends after the end go on to succeed");
+    round_problem(r, PEER, "sends after the end go on to succeed");
 }
 
 static void check_end(struct round *r, int error, bool killed, bool shared) {
     enum ending ending = r->path->ending;
-    if (error != 0 && error != ECONNRESET && error != EPIPE) problem(r, PEER, "ended with %s", strerror(error));
+    if (error != 0 && error != ECONNRESET && error != EPIPE) round_problem(r, PEER, "ended with %s", strerror(error));
     if (killed && !shared) {
-        if (ending == ORDERLY && error != 0) problem(r, PEER, "ended with %s", strerror(error));
-        if (ending == RESET && error == 0) problem(r, PEER, "ended in order, but bytes were unread");
+        if (ending == ORDERLY && error != 0) round_problem(r, PEER, "ended with %s", strerror(error));
+        if (ending == RESET && error == 0) round_problem(r, PEER, "ended in order, but bytes were unread");
     }
-    if (shared && error != 0 && !r->path->shuts) problem(r, PEER, "a sharer was there: ended with %s", strerror(error));
+    if (shared && error != 0 && !r->path->shuts) round_problem(r, PEER, "a sharer was there: ended with %s", strerror(error));
 }
 
 void be_peer(struct round *r) {
@@ -165,7 +165,7 @@ void be_peer(struct round *r) {
         check_end(r, error, killed, false);
         probe_end(r, fd);
     } else {
-        if (!send_next(r, PEER, fd, LAST_WORDS)) problem(r, PEER, "last words: %s", strerror(errno));
+        if (!send_next(r, PEER, fd, LAST_WORDS)) round_problem(r, PEER, "last words: %s", strerror(errno));
         shutdown(fd, SHUT_WR);
         r->stage[PEER] = 6;
         error = read_to_end(r, fd);
@@ -185,16 +185,16 @@ static void read_rest(struct round *r, enum who me, int fd, long most) {
     for (;;) {
         ssize_t k = recv(fd, bytes + n, sizeof bytes - (size_t)n, 0);
         if (k < 0 && errno == EINTR) continue;
-        if (k < 0) problem(r, me, "the rest: %s", strerror(errno));
+        if (k < 0) round_problem(r, me, "the rest: %s", strerror(errno));
         if (k == 0) break;
         n += k;
     }
     long first = r->sent[PEER] - n;
     // The call under test may have taken bytes without having told of it.
     if (first < r->read_by_victim || first > r->read_by_victim + most)
-        problem(r, me, "the rest: %ld bytes, but %ld of %ld were read before", n, r->read_by_victim, r->sent[PEER]);
+        round_problem(r, me, "the rest: %ld bytes, but %ld of %ld were read before", n, r->read_by_victim, r->sent[PEER]);
     for (long i = 0; i < n; i++)
-        if (bytes[i] != streams[PEER][first + i]) problem(r, me, "the rest: byte %ld is wrong", first + i);
+        if (bytes[i] != streams[PEER][first + i]) round_problem(r, me, "the rest: byte %ld is wrong", first + i);
 }
 
 static void be_sharer(struct round *r, int fd) {
@@ -205,7 +205,7 @@ static void be_sharer(struct round *r, int fd) {
     await_go(r, SHARER);
     r->stage[SHARER] = 1;
     if (!send_next(r, SHARER, fd, 500)) {
-        if (!r->path->shuts || errno != EPIPE) problem(r, SHARER, "send: %s", strerror(errno));
+        if (!r->path->shuts || errno != EPIPE) round_problem(r, SHARER, "send: %s", strerror(errno));
         r->broken_pipe = true;
     }
     // A victim that was only stopped has the first right to the bytes.
@@ -214,7 +214,7 @@ static void be_sharer(struct round *r, int fd) {
     read_rest(r, SHARER, fd, r->mode == KILL ? 3000 : 0);
     r->stage[SHARER] = 3;
     if (!r->broken_pipe && !send_next(r, SHARER, fd, 100) && !(r->path->shuts && errno == EPIPE))
-        problem(r, SHARER, "second send: %s", strerror(errno));
+        round_problem(r, SHARER, "second send: %s", strerror(errno));
     close(fd);
     exit(0);
 }
@@ -251,9 +251,9 @@ void be_victim(struct round *r) {
     window(r, fd);
     r->stage[VICTIM] = 4;
     if (r->has_sharer || r->path->ends) exit(0);
-    if (!send_next(r, VICTIM, fd, 100)) problem(r, VICTIM, "send after the call: %s", strerror(errno));
+    if (!send_next(r, VICTIM, fd, 100)) round_problem(r, VICTIM, "send after the call: %s", strerror(errno));
     read_rest(r, VICTIM, fd, 0);
-    if (!send_next(r, VICTIM, fd, 100)) problem(r, VICTIM, "second send after the call: %s", strerror(errno));
+    if (!send_next(r, VICTIM, fd, 100)) round_problem(r, VICTIM, "second send after the call: %s", strerror(errno));
     close(fd);
     exit(0);
 }

@@ -4,17 +4,17 @@
 #include <sys/epoll.h>
 
 static void peer_sends_200(struct round *r, int fd) {
-    if (!send_next(r, PEER, fd, 200)) problem(r, PEER, "send before: %s", strerror(errno));
+    if (!send_next(r, PEER, fd, 200)) round_problem(r, PEER, "send before: %s", strerror(errno));
 }
 static void peer_sends_500(struct round *r, int fd) {
-    if (!send_next(r, PEER, fd, 500)) problem(r, PEER, "send before: %s", strerror(errno));
+    if (!send_next(r, PEER, fd, 500)) round_problem(r, PEER, "send before: %s", strerror(errno));
 }
 static void await_unread(struct round *r, int fd) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    if (poll(&p, 1, LIMIT_MS) != 1) problem(r, VICTIM, "the peer's bytes did not come");
+    if (poll(&p, 1, LIMIT_MS) != 1) round_problem(r, VICTIM, "the peer's bytes did not come");
 }
 static void victim_sends_3000(struct round *r, int fd) {
-    if (!send_next(r, VICTIM, fd, 3000)) problem(r, VICTIM, "send before: %s", strerror(errno));
+    if (!send_next(r, VICTIM, fd, 3000)) round_problem(r, VICTIM, "send before: %s", strerror(errno));
 }
 static void both_unread(struct round *r, int fd) {
     victim_sends_3000(r, fd);

@@ -66,7 +66,7 @@ void be_victim(struct round *) __attribute__((noreturn));
 /// Fills the streams; before all else.
 void make_streams(void);
 /// Writes the problem into the round and ends this process.
-void problem(struct round *, enum who, const char *format, ...) __attribute__((format(printf, 3, 4), noreturn));
+void round_problem(struct round *, enum who, const char *format, ...) __attribute__((format(printf, 3, 4), noreturn));
 /// Sends the next `n` bytes of the stream of `who`. False with errno.
 bool send_next(struct round *, enum who, int fd, long n);
 /// Reads exactly `n` bytes of the peer's stream, as the victim.

@@ -26,14 +26,6 @@ struct tally {
 static struct tally *t;
 static bool expects_lane;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!t->problem[0]) vsnprintf(t->problem, sizeof t->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 /// Takes records to the end and counts them by sender, each of whom must be in order. `answers`: sends each back.
 static void take(int fd, bool answers) {
     struct record r, wanted;
@@ -232,6 +224,7 @@ static void outlive(long n, bool by_epoll) {
 int main(int n, char **words) {
     long rounds = n > 2 && !strcmp(words[1], "--rounds") ? atol(words[2]) : 60;
     t = shared_memory(sizeof *t);
+    problem_text = t->problem;
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     bool own = own_network(), is_at_once = getenv("SLUICE_LANE_AT") && atoi(getenv("SLUICE_LANE_AT")) == 0;

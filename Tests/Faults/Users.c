@@ -15,14 +15,6 @@ struct state {
 };
 static struct state *s;
 
-static void problem(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    if (!s->problem[0]) vsnprintf(s->problem, sizeof s->problem, format, arguments);
-    va_end(arguments);
-    _exit(1);
-}
-
 /// Waits for `events` as the style says. A set for each of the two directions.
 static void await(int fd, short events, enum style style, const int *sets) {
     struct epoll_event e;
@@ -69,6 +61,7 @@ static void talk(int fd, bool first, enum style style) {
 
 int main(void) {
     s = shared_memory(sizeof *s);
+    problem_text = s->problem;
     signal(SIGPIPE, SIG_IGN);
     if (geteuid() != 0 || !own_network()) {
         skip("lanes between users", "needs root");
