@@ -46,7 +46,11 @@ public enum Log {
         var place = 0
         while place < Setting.count {
             if let setting = Setting(rawValue: place) {
-                if unsafe process.settings.isBad(setting) {
+                if unsafe setting == .ports && process.settings.isBad(setting) {
+                    write(
+                        .configWarnings, "%s: the value cannot be used, no connection leaves the kernel",
+                        word: setting.definition.name)
+                } else if unsafe process.settings.isBad(setting) {
                     write(.configWarnings, "%s: the value cannot be used, the default holds", word: setting.definition.name)
                 } else if unsafe process.settings.isGiven(setting) && setting.definition.status == .accepted {
                     write(.moreConfigWarnings, "%s is accepted and has no effect", word: setting.definition.name)

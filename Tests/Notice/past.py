@@ -86,6 +86,19 @@ def memory():
         ", used" if status("RssShmem") - pages >= 100 else ", not used")
 
 
+def room_of_a_sender():
+    """How much a sender that does not block gets rid of before anybody reads: 1.5 MB, or less."""
+    connector, acceptor = pair()
+    connector.setblocking(False)
+    sent = 0
+    try:
+        while sent < 1500000:
+            sent += connector.send(bytes(1500000 - sent))
+    except BlockingIOError:
+        return "less"
+    return "all"
+
+
 def raw_receive():
     """A receive in the program's own machine code, as of io_uring or a static library; its bytes are there."""
     connector, acceptor = pair()
