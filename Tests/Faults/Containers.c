@@ -82,20 +82,6 @@ static void enter_container(enum form form, bool first, volatile pid_t *inside) 
     talk(first);
 }
 
-/// `why`, by the number that the process has out here.
-static const char *reason_of(const char *stat_tool, pid_t pid, int fd) {
-    static char text[8192], name[40];
-    char command[300];
-    snprintf(command, sizeof command, "env -u LD_PRELOAD %s why %d:%d 2>&1", stat_tool, (int)pid, fd);
-    FILE *f = popen(command, "r");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    text[n] = 0;
-    if (f) pclose(f);
-    if (strstr(text, "\nLane            loopback")) return "lane";
-    const char *at = strstr(text, "\nReason ");
-    return at && sscanf(at, "\nReason %39s", name) == 1 ? name : text;
-}
-
 /// `one`: only the client is in a container. `server` and `client`: where the two may be.
 static void play(enum form form, bool one, const char *stat_tool, const char *server, const char *client) {
     char name[120], said[2][100] = {"?", "?"};

@@ -177,6 +177,20 @@ bool wait_asleep(pid_t pid) {
 
 static int passed, failed, skipped;
 
+const char *reason_of(const char *stat_tool, pid_t pid, int fd) {
+    static char text[8192], name[40];
+    char command[300];
+    snprintf(command, sizeof command, "env -u LD_PRELOAD %s why %d:%d 2>&1", stat_tool, (int)pid, fd);
+    FILE *f = popen(command, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    text[n] = 0;
+    if (f) pclose(f);
+    const char *at = strstr(text, "\nReason ");
+    if (strstr(text, "has made no socket")) return "no stack";
+    if (strstr(text, "\nLane            loopback")) return "lane";
+    return at && sscanf(at, "\nReason %39s", name) == 1 ? name : "no reason";
+}
+
 char *problem_text;
 
 void problem(const char *format, ...) {

@@ -77,6 +77,10 @@ char process_state(pid_t pid);
 /// Waits until a process sleeps in a call; false after LIMIT_MS.
 bool wait_asleep(pid_t pid);
 
+/// What `sluicestat why` says of a descriptor: the reason's name, "lane" (also of one that goes one way only, so far), "no stack",
+/// or "no reason". Valid until the next call.
+const char *reason_of(const char *stat_tool, pid_t pid, int fd);
+
 /// The text of `problem`: 200 bytes of memory that the processes of a play share.
 extern char *problem_text;
 /// Notes the first problem that a process of the play has, and ends this one.

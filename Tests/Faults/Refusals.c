@@ -125,20 +125,6 @@ static void refuse(const struct kind *kind, struct tracee *t, int n) {
     ptrace(PTRACE_SETREGS, t->pid, 0, &registers);
 }
 
-static const char *ask_reason(const char *stat_tool, pid_t pid, int fd) {
-    static char text[8192], name[40];
-    char command[300];
-    snprintf(command, sizeof command, "env -u LD_PRELOAD %s why %d:%d 2>&1", stat_tool, (int)pid, fd);
-    FILE *f = popen(command, "r");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    text[n] = 0;
-    if (f) pclose(f);
-    const char *at = strstr(text, "\nReason ");
-    if (strstr(text, "has made no socket")) return "no stack";
-    if (strstr(text, "\nLane            loopback")) return "lane"; // one way only, so far
-    return at && sscanf(at, "\nReason %39s", name) == 1 ? name : "no reason";
-}
-
 struct outcome {
     char reasons[2][40];
     bool was_there, is_wrong;
@@ -170,7 +156,7 @@ static void run_once(const struct kind *kind, int side, int n, const char *stat_
         if (!signal && one == &t[side]) refuse(kind, one, n);
         if (s->fds[0] && s->fds[1] && !s->looked) {
             for (int i = 0; i < 2; i++)
-                snprintf(o->reasons[i], sizeof o->reasons[i], "%s", s->by_ring[i] ? "lane" : stat_tool ? ask_reason(stat_tool, t[i].pid, s->fds[i]) : "?");
+                snprintf(o->reasons[i], sizeof o->reasons[i], "%s", s->by_ring[i] ? "lane" : stat_tool ? reason_of(stat_tool, t[i].pid, s->fds[i]) : "?");
             s->looked = true;
         }
         ptrace(PTRACE_SYSCALL, pid, 0, signal);

@@ -116,15 +116,20 @@ DP_CASE(switch, bytes_under_a_read) {
 
 static void read_once(void *fd) { dp_recv(*(int *)fd, 64, MSG_DONTWAIT); }
 
+/// The sender of these cases: what it has sent has been reported when it stops between ring and kernel.
+static void stopped_while_it_takes_back(int fd) {
+    dp_say(fd, "reported");
+    dp_hear("reported");
+    be_stopped(fd);
+    DP(shutdown(fd, SHUT_WR));
+    dp_recv(fd, 64, 0);
+}
+
 DP_CASE(switch, read_while_the_sender_takes_back) {
     // Bytes that poll has reported do not become unreadable while the sender brings them from the ring to the kernel.
     int fd = one_way();
     if (dp_server) {
-        dp_say(fd, "reported");
-        dp_hear("reported");
-        be_stopped(fd);
-        DP(shutdown(fd, SHUT_WR));
-        dp_recv(fd, 64, 0);
+        stopped_while_it_takes_back(fd);
     } else {
         dp_poll(fd, POLLIN, -1);
         dp_tell("reported");
@@ -146,11 +151,7 @@ DP_CASE(switch, poll_while_the_sender_takes_back) {
     // An accepted difference: what poll has reported is with neither the ring nor the kernel for a moment.
     int fd = one_way();
     if (dp_server) {
-        dp_say(fd, "reported");
-        dp_hear("reported");
-        be_stopped(fd);
-        DP(shutdown(fd, SHUT_WR));
-        dp_recv(fd, 64, 0);
+        stopped_while_it_takes_back(fd);
     } else {
         dp_poll(fd, POLLIN, -1);
         dp_tell("reported");
