@@ -35,8 +35,9 @@ void stream_client(void) {
     measure_begin();
     before = sent;
     stop = ticks() + ms * options.run_ms;
-    while (ticks() < stop)
+    do {
         for (unsigned i = 0; i < batch; i++, sent++) link_send(&link, bytes, options.size);
+    } while (ticks() < stop);
     link_end_sending(&link);
     if (!link_receive_all(&link, &total, sizeof total)) wrong("no final acknowledgement");
     measure_end();

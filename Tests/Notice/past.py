@@ -87,7 +87,7 @@ def memory():
 
 
 def room_of_a_sender():
-    """How much a sender that does not block gets rid of before anybody reads: 1.5 MB, or less."""
+    """How much a sender that does not block gets rid of in one go, before anybody reads: 1.5 MB, or less."""
     connector, acceptor = pair()
     connector.setblocking(False)
     sent = 0

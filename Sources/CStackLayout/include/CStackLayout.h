@@ -99,7 +99,9 @@ typedef struct sl_endpoint {
     uint32_t descriptor;      ///< number +1 when it was made: by this tools know it while `cookie` is 0
     uint32_t reserved0;
     uint64_t next_attempt_bytes; ///< no meeting before so many bytes have travelled, both directions together
-    uint64_t reserved[12];    ///< arrival log, marks, named stacks
+    uint64_t full_since;      ///< time stamp counter when the ring was found too full and the reader had stopped; 0: it was not
+    uint64_t full_consumer;   ///< where the reader stood then
+    uint64_t reserved[10];    ///< arrival log, marks, named stacks
 } sl_endpoint;
 _Static_assert(offsetof(sl_endpoint, local) == 64, "sl_endpoint.local");
 _Static_assert(offsetof(sl_endpoint, rx_timeout_ns) == 128, "sl_endpoint.rx_timeout_ns");

@@ -57,6 +57,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe readChannels()
         unsafe announce()
         unsafe takeBits()
+        if unsafe slc_relaxed_u32(&pointee.awaitsSpace) != 0 { unsafe lookForSpace() }
         var turns = unsafe pointee.readyCount
         var ready = false
         while turns > 0, let m = unsafe popReady() {
@@ -137,6 +138,20 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe p = unsafe w.pointee.next
         }
         return false
+    }
+
+    /// Members that wait for space are to be looked at: a ring whose reader has stopped is left there.
+    @inline(never) func lookForSpace() {
+        unsafe slc_set_u32(&pointee.awaitsSpace, 0)
+        // A send that finds a ring full from here on says so again.
+        slc_fence()
+        unsafe eachLaned { m in
+            guard unsafe m.pointee.events & Readiness.OUT != 0,
+                unsafe slc_relaxed_u64(&m.pointee.endpoint.pointee.full_since) != 0
+            else { return }
+            unsafe slc_set_u32(&pointee.awaitsSpace, 1)
+            unsafe enqueue(m, isNew: false)
+        }
     }
 
     /// A guest: the kernel's news may have gone to the other process.

@@ -247,7 +247,7 @@ extension UnsafeMutablePointer where Pointee == Member {
         let all = unsafe Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel)
         unsafe pointee.ends = all & (Readiness.RDHUP | Readiness.HUP | Readiness.ERR)
         let interest = unsafe pointee.events & 0x0fff_ffff | Readiness.ERR | Readiness.HUP
-        if interest & Readiness.OUT != 0 && all & Readiness.OUT == 0 { unsafe armSpace() }
+        if interest & Readiness.OUT != 0 && all & Readiness.OUT == 0 { unsafe armSpace(fd) }
         let events = all & interest
         if unsafe pointee.isEdge && !isNews(events, producer, hadNews && carries) {
             unsafe pointee.seenEvents &= events
@@ -286,10 +286,11 @@ extension UnsafeMutablePointer where Pointee == Member {
     }
 
     /// The peer tells this set when a third of the ring is free.
-    func armSpace() {
+    func armSpace(_ fd: Int32) {
         guard let w = unsafe pointee.watch, let tx = unsafe pointee.endpoint.txDirection else { return }
         if unsafe pointee.endpoint.tx.pointee.phase & 1 == 0 { return unsafe armKernelSpace() }
         if unsafe !pointee.set.pointee.isGuest { _ = unsafe slc_or_u64(sl_space_waiters(tx), w.pointee.bit) }
+        if unsafe Patience.begins(pointee.endpoint, fd) { unsafe slc_set_u32(&pointee.set.pointee.awaitsSpace, 1) }
         if unsafe Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { unsafe pointee.set.enqueue(self, isNew: false) }
     }
 

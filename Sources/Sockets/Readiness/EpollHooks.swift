@@ -58,7 +58,8 @@ extension EpollSet {
         return false
     }
 
-    /// A non-blocking send found the ring full: sets that watch for OUT are told when a third is free.
+    /// A non-blocking send found the ring full, or a full ring was left: sets that watch for OUT are told when a third is free, and look by themselves
+    /// whether the reader has stopped.
     static func wantsSpace(_ e: Endpoint) {
         unsafe process.lock.acquire()
         var next = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
@@ -73,7 +74,8 @@ extension EpollSet {
                 continue
             }
             _ = unsafe slc_or_u64(sl_space_waiters(tx), w.pointee.bit)
-            if unsafe Readiness.ring(e) & Readiness.OUT != 0 {
+            let isNew = unsafe slc_exchange_u32(&m.pointee.set.pointee.awaitsSpace, 1) == 0
+            if unsafe isNew || Readiness.ring(e) & Readiness.OUT != 0 {
                 if let word = unsafe w.pointee.word {
                     _ = unsafe slc_or_u64(&word.pointee.ready, 1 << UInt64(e.pointee.slot & 63))
                 }
@@ -94,16 +96,19 @@ extension EpollSet {
         unsafe set.pointee.lock.release()
     }
 
-    /// Before and after a look at an outer set.
-    static func refreshWatched() {
+    /// Before and after a look at an outer set. True: one of them is to be looked at again after `Patience.slice`.
+    @discardableResult static func refreshWatched() -> Bool {
+        var awaitsSpace = false
         unsafe process.setsLock.acquire()
         unsafe each {
             guard unsafe $0.pointee.isWatched else { return }
             unsafe $0.pointee.lock.acquire()
             unsafe $0.tellTruth()
+            if unsafe slc_relaxed_u32(&$0.pointee.awaitsSpace) != 0 { awaitsSpace = true }
             unsafe $0.pointee.lock.release()
         }
         unsafe process.setsLock.release()
+        return awaitsSpace
     }
 
     /// The pair is about to go. False: a call may still look at what belongs to it.

@@ -224,6 +224,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe pointee.isServed = false
         unsafe pointee.hasInner = false
         unsafe pointee.hasNumberless = false
+        unsafe pointee.awaitsSpace = 0
         unsafe pointee.kernelFirst = false
         unsafe pointee.fullLooks = 0
         unsafe pointee.isInherited = false

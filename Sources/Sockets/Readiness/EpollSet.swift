@@ -91,6 +91,8 @@ import Stacks
     var hasInner = false
     /// A watch of it has no number.
     var hasNumberless = false
+    /// A member may wait for space in a ring whose reader has stopped: looked at again after `Patience.slice`. Atomic.
+    var awaitsSpace: UInt32 = 0
     /// Kernel events come first at every other look.
     var kernelFirst = false
     /// Looks that were full with rings' news since the kernel was asked.

@@ -216,6 +216,7 @@ import Stacks
         let isLast = unsafe visit.pointee.wakeUp()
         if unsafe isLast && !set.pointee.isWatched { unsafe set.sayAwake() }
         unsafe set.takeNews()
+        if unsafe slc_relaxed_u32(&set.pointee.awaitsSpace) != 0 { unsafe set.lookForSpace() }
         if !hasReported && n >= 0 && n < max { n = unsafe n &+ set.report(events + n, max &- n) }
         let rung = unsafe lastRing(set.pointee.watches, began)
         unsafe set.pointee.lock.release()
@@ -253,7 +254,9 @@ import Stacks
         if unsafe process.isCrowded && set.pointee.laned > 0 { slice = 5_000_000 }
         if unsafe set.pointee.hasNumberless && hasUnheard() { slice = 1_000_000 }
         if slice > 0 && (left < 0 || left > slice) { left = slice }
-        if unsafe set.pointee.hasInner { EpollSet.refreshWatched() }
+        var awaitsSpace = unsafe slc_relaxed_u32(&set.pointee.awaitsSpace) != 0
+        if unsafe set.pointee.hasInner && EpollSet.refreshWatched() { awaitsSpace = true }
+        if awaitsSpace && (left < 0 || left > Patience.slice) { left = Int64(Patience.slice) }
         let r = unsafe sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
         if r > 0 {
             let n = unsafe set.sortOut(events, 0, r)

@@ -69,7 +69,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     }
 
     func run() -> Int {
-        prepare()
+        var hasFull = prepare()
         var first: Endpoint? = nil
         var ready = unsafe look(kernel: true, &first)
         if ready != 0 || !waits { return ready }
@@ -78,14 +78,17 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             if ready != 0 { return ready }
         }
         while true {
-            ready = sleep()
+            ready = sleep(hasFull)
             if ready != 0 { return ready }
             if interrupts.any() { return -Int(EINTR) }
             if deadline != 0 && slc_now_ns() >= deadline { return 0 }
+            if hasFull { hasFull = prepare() }
         }
     }
 
-    private func prepare() {
+    /// True: a set among the descriptors, or inside one, waits for space in a ring whose reader may have stopped.
+    private func prepare() -> Bool {
+        var hasFull = false
         var i = 0
         while i < count {
             let entry = unsafe DescriptorTable.entry(fds[i].fd)
@@ -95,10 +98,12 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
                 }
             } else if DescriptorTable.kind(entry) == 2 {
                 EpollSet.watchedFromOutside(entry)
-                if unsafe EpollSet.of(entry).pointee.hasInner { EpollSet.refreshWatched() }
+                if unsafe slc_relaxed_u32(&EpollSet.of(entry).pointee.awaitsSpace) != 0 { hasFull = true }
+                if unsafe EpollSet.of(entry).pointee.hasInner && EpollSet.refreshWatched() { hasFull = true }
             }
             i &+= 1
         }
+        return hasFull
     }
 
     /// One look at everything. Returns the number of ready descriptors, or -errno.
@@ -194,11 +199,11 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     }
 
     /// Tells all peers, looks again, sleeps in the kernel over everything and the bell. A number > 0, 0: nothing yet, or -errno.
-    private func sleep() -> Int {
+    private func sleep(_ hasFull: Bool) -> Int {
         let waiter = unsafe Waiter.ofThread()
         let began = slc_tsc()
         Stacks.count(StackCounter.sleeps)
-        var slice: UInt64 = unsafe waiter == nil ? 1_000_000 : 0
+        var slice: UInt64 = unsafe waiter == nil ? 1_000_000 : hasFull ? Patience.slice : 0
         var average: Endpoint? = nil
         var heard = unsafe waiter
         unsafe waiter?.pointee.number &+= 1
@@ -318,7 +323,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         }
         unsafe held[i] = UInt(bitPattern: e)
         if unsafe average == nil { unsafe average = unsafe e }
-        if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
+        if unsafe e.pointee.flags & UInt32(SL_EP_SHARED) != 0 { shorten(&slice) }
         // Given back: the kernel tells all.
         if unsafe process.isCrowded && Readiness.isBack(e) { return }
         guard let w = unsafe waiter, unsafe w.pointee.bell >= 0, let pair = unsafe e.local.pointee.pair,
@@ -330,12 +335,17 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             slice = slice == 0 ? 1_000_000 : min(slice, 1_000_000)
             return
         }
-        if unsafe slc_relaxed_u32(&rx.pointee.sender_shared) != 0 { slice = slice == 0 ? 20_000_000 : min(slice, 20_000_000) }
+        if unsafe slc_relaxed_u32(&rx.pointee.sender_shared) != 0 { shorten(&slice) }
         unsafe Sleeper.announce(sl_region_waiter(region, Int(e.pointee.side), index), number: w.pointee.number)
         let events = unsafe UInt32(UInt16(bitPattern: fds[i].events))
         if events & (Readiness.IN | Readiness.RDNORM) != 0 { _ = unsafe slc_or_u64(sl_data_waiters(rx), 1 << UInt64(index)) }
-        if events & (Readiness.OUT | Readiness.WRNORM) != 0 { _ = unsafe slc_or_u64(sl_space_waiters(tx), 1 << UInt64(index)) }
+        if events & (Readiness.OUT | Readiness.WRNORM) != 0 {
+            _ = unsafe slc_or_u64(sl_space_waiters(tx), 1 << UInt64(index))
+            if unsafe Readiness.ring(e) & Readiness.OUT == 0 && Patience.begins(e, fds[i].fd) { shorten(&slice) }
+        }
     }
+
+    private func shorten(_ slice: inout UInt64) { slice = slice == 0 ? Patience.slice : min(slice, Patience.slice) }
 
     private func disarm(_ i: Int, _ waiter: UnsafeMutablePointer<Waiter>?, _ rung: inout Bool) {
         guard let e = unsafe Endpoint(bitPattern: held[i] & ~1) else { return }

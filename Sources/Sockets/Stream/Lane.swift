@@ -137,6 +137,7 @@ enum Lane {
         unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1)
         unsafe e.tx.pointee.phase &+= 1
         unsafe slc_release_u32(&d.pointee.phase, e.tx.pointee.phase)
+        unsafe slc_set_u64(&e.pointee.full_since, 0)
         unsafe e.pointee.reason = Reason.none.number
         return true
     }
@@ -161,6 +162,7 @@ enum Lane {
         unsafe e.pointee.counters.tx_ring_bytes &-= e.tx.pointee.offset &- end
         unsafe e.tx.pointee.phase &+= 1
         unsafe slc_release_u32(&w.direction.pointee.phase, e.tx.pointee.phase)
+        unsafe slc_set_u64(&e.pointee.full_since, 0)
         unsafe e.pointee.counters.lane_handbacks &+= 1
         _ = unsafe flush(e, fd)
     }
@@ -302,13 +304,17 @@ enum Lane {
         guard let d = unsafe e.txDirection else { return }
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
         let asked = unsafe e.tx.pointee.phase & 1 == 1 && control != UInt32(SL_RX_OPEN)
-        guard unsafe asked || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
+        let isFull = unsafe slc_relaxed_u64(&e.pointee.full_since) != 0
+        guard unsafe asked || isFull || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
         let lock = unsafe RobustLock(&e.tx.pointee.lock)
         if lock.acquire() { unsafe mendSend(e, fd) }
         if unsafe e.txDirection != nil {
-            unsafe settle(e, fd)
-            _ = unsafe flush(e, fd)
-            unsafe notifyAll(e)
+            if unsafe asked || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 {
+                unsafe settle(e, fd)
+                _ = unsafe flush(e, fd)
+                unsafe notifyAll(e)
+            }
+            if unsafe isFull && e.tx.pointee.phase & 1 == 1 { _ = unsafe Patience.isOver(e, fd, d, wants: false) }
         }
         lock.release()
     }

@@ -57,6 +57,7 @@ extension Lane {
             if unsafe e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
             guard let now = writer.room(UInt64(wanted)) else { return unsafe lostPlace(e, fd, writer) }
             room = now
+            if unsafe room < UInt64(wanted) && Patience.isOver(e, fd, writer.direction, wants: true) { return -Int(EAGAIN) }
         }
         if room == 0 { return -Int(EAGAIN) }
         writer.rewindIfEmpty()
@@ -189,7 +190,6 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
     var wait: Wait? = nil
     var fd = first
     var r = result
-    var patience = Patience()
     defer { if wait != nil { unsafe Lane.letGo(e) } }
     while true {
         if r == useKernel { return source.done > 0 ? source.done : useKernel }
@@ -216,33 +216,7 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
             }
             guard let now = unsafe Lane.current(e, fd) else { return source.done > 0 ? source.done : -Int(EBADF) }
             fd = now
-            unsafe patience.check(e, fd)
         }
         r = unsafe Lane.sendNow(e, fd, &source, flags)
-    }
-}
-
-/// A blocking sender and a ring that stays full: two programs that both send before they read would wait for each other,
-/// where the kernel's buffers, larger than a ring, let them go on. After 20 ms without a byte consumed the ring is left;
-/// the way back to it is open as soon as the reader has caught up.
-struct Patience {
-    private var since: UInt64 = 0
-    private var consumer: UInt64 = 0
-
-    mutating func check(_ e: Endpoint, _ fd: Int32) {
-        guard let d = unsafe e.txDirection else { return }
-        let at = unsafe slc_relaxed_u64(&d.pointee.consumer)
-        let now = slc_now_ns()
-        if since == 0 || at != consumer {
-            since = now
-            consumer = at
-        } else if now &- since > 20_000_000 {
-            let lock = unsafe RobustLock(&e.tx.pointee.lock)
-            if lock.acquire() { unsafe Lane.mendSend(e, fd) }
-            unsafe Lane.leaveRing(e, fd)
-            unsafe Lane.notifyAll(e)
-            lock.release()
-            since = 0
-        }
     }
 }

@@ -23,7 +23,6 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
 /// Piece by piece, waiting for room. The number may be another file's behind a wait: then it is the connection's that counts.
 private func sendFile(_ e: Endpoint, _ first: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
     let interrupts = Interrupts()
-    var patience = Patience()
     var fd = first
     var isHeld = false
     defer { if isHeld { unsafe Lane.letGo(e) } }
@@ -49,7 +48,6 @@ private func sendFile(_ e: Endpoint, _ first: Int32, _ input: Int32, _ offset: U
         }
         guard let now = unsafe Lane.current(e, fd) else { return done > 0 ? done : -Int(EBADF) }
         fd = now
-        unsafe patience.check(e, fd)
     }
     return done
 }
@@ -109,6 +107,9 @@ extension Lane {
             if unsafe e.tx.pointee.phase & 1 == 0 { return unsafe kernelSendFile(e, fd, input, offset, n) }
             guard let now = writer.room(UInt64(n)) else { return unsafe lostPlace(e, fd, writer) }
             room = now
+            if unsafe room < UInt64(n) && Patience.isOver(e, fd, writer.direction, wants: true) {
+                return unsafe kernelSendFile(e, fd, input, offset, n)
+            }
         }
         if room == 0 { return -Int(EAGAIN) }
         writer.rewindIfEmpty()

@@ -167,7 +167,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
             fds.2.fd = -1
         }
         // The peer's end on this socket may have been seen before; and a ring that stays full is left (`Patience`).
-        if ringTarget { slice = 20_000_000 }
+        if ringTarget { slice = Patience.slice }
         // Its number was closed or replaced: a handler that ran just before the sleep must be seen.
         if unsafe e.local.pointee.kept >= 0 { slice = 5_000_000 }
         var r = 0

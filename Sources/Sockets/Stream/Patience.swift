@@ -1,0 +1,42 @@
+import CLinux
+import CStackLayout
+import SharedMemory
+import Stacks
+
+/// A sender and a ring that stays full: two programs that both send before they read would wait for each other, where the
+/// kernel's buffers, larger than a ring, let them go on. After 20 ms without a byte consumed the ring is left; the way back
+/// to it is open as soon as the reader has caught up. Whatever a sender waits by looks again after that time: a blocking
+/// call, poll, or an epoll set (`EpollSet.awaitsSpace`).
+enum Patience {
+    /// How long a wait for space sleeps at most, in nanoseconds.
+    static let slice: UInt64 = 20_000_000
+
+    /// Under the tx lock, in the ring phase. Notes where the reader stands; true: it has stood there for long, and the ring
+    /// was left. `wants`: a send has found less room than it wanted. Else it is a wait, for which a third must be free.
+    @inline(never) static func isOver(_ e: Endpoint, _ fd: Int32, _ d: Direction, wants: Bool) -> Bool {
+        let at = unsafe slc_relaxed_u64(&d.pointee.consumer)
+        let now = slc_tsc()
+        if unsafe e.pointee.full_since == 0 || at != e.pointee.full_consumer {
+            let isFull = unsafe wants || Readiness.ring(e) & Readiness.OUT == 0
+            unsafe slc_set_u64(&e.pointee.full_since, isFull ? max(now, 1) : 0)
+            unsafe e.pointee.full_consumer = at
+            return false
+        }
+        // A little less than the slice, which another clock measures.
+        guard unsafe now &- e.pointee.full_since > 19_000 &* process.tickRate else { return false }
+        unsafe Lane.leaveRing(e, fd)
+        unsafe Lane.notifyAll(e)
+        unsafe EpollSet.wantsSpace(e)
+        return true
+    }
+
+    /// Somebody begins to wait for space. True: look again after `slice`, though nobody rings.
+    @inline(never) static func begins(_ e: Endpoint, _ fd: Int32) -> Bool {
+        let lock = unsafe RobustLock(&e.tx.pointee.lock)
+        if lock.acquire() { unsafe Lane.mendSend(e, fd) }
+        defer { lock.release() }
+        guard let d = unsafe e.txDirection, unsafe e.tx.pointee.phase & 1 == 1 else { return false }
+        if unsafe e.pointee.full_since == 0 { _ = unsafe isOver(e, fd, d, wants: false) }
+        return unsafe e.pointee.full_since != 0
+    }
+}
