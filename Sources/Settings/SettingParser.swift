@@ -12,7 +12,7 @@ extension SettingDefinition {
             guard let place = place(of: text, 0, count) else { return nil }
             return Int64(place) &+ 1
         case .list:
-            return list(text, count)
+            return list(text, count, keepsUnknown: false)
         case .ports:
             return PortRules(text).map { Int64($0.count) }
         }
@@ -49,8 +49,11 @@ extension SettingDefinition {
         return nil
     }
 
-    /// The bits of a list of words. Spaces around words are allowed.
-    private func list(_ text: EnvironmentText, _ count: Int) -> Int64? {
+    /// The bits of those words of a list that are known; of a value that is too long, none.
+    func knownWords(_ text: EnvironmentText) -> Int64 { text.count.flatMap { list(text, $0, keepsUnknown: true) } ?? 0 }
+
+    /// The bits of a list of words. Spaces around words are allowed. Nil: an unknown word, unless they are passed over.
+    private func list(_ text: EnvironmentText, _ count: Int, keepsUnknown: Bool) -> Int64? {
         let all = maximum
         if count == 1, text.byte(0) == UInt8(ascii: "0") { return 0 }
         if count == 1, text.byte(0) == UInt8(ascii: "1") { return all }
@@ -65,10 +68,13 @@ extension SettingDefinition {
             while last > first, text.byte(last - 1) == UInt8(ascii: " ") { last -= 1 }
             let takesOut = text.byte(first) == UInt8(ascii: "-") && first < last
             if takesOut { first += 1 }
-            guard let place = place(of: text, first, last), place < 63 else { return nil }
+            start = end + 1
+            guard let place = place(of: text, first, last), place < 63 else {
+                if keepsUnknown { continue }
+                return nil
+            }
             let bit: Int64 = 1 << Int64(place)
             bits = takesOut ? bits & ~bit : bits | bit
-            start = end + 1
         }
         return bits & all
     }

@@ -38,7 +38,7 @@ extension Setting {
         case .ports:
             .number(
                 "SLUICE_PORTS", 0, 0...16,
-                "Which connections may have a lane, by the port of their accepting end: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22. A value that cannot be used lets none in.",
+                "Which connections may have a lane, by the port of their accepting end: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22. 16 at most. A value that cannot be used lets none in.",
                 text: "all", kind: .ports)
         default:
             .words(
@@ -82,7 +82,7 @@ extension Setting {
         case .shareWith:
             .number(
                 "EF_SHARE_WITH", 0, -1...2_147_483_647,
-                "Another user whose programs may share lanes with this one: 0 the same user only, -1 everyone, else that uid too. Both sides must consent.",
+                "Another user whose programs may share lanes with this one: 0 the same user only, -1 everyone, else that uid too (root is let in by -1 only). Both sides must consent.",
                 unit: "uid")
         case .laneAt:
             .number(

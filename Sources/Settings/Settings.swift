@@ -68,6 +68,8 @@ public struct Settings: Sendable {
                     } else {
                         bad |= bit
                         if setting == .ports { ports = .none }
+                        // Who asks for words wants to hear which of them there are not.
+                        if setting == .log { log = definition.knownWords(text) | LogCategory.configWarnings }
                     }
                 }
             }

@@ -50,6 +50,8 @@ public enum Log {
                     write(
                         .configWarnings, "%s: the value cannot be used, no connection leaves the kernel",
                         word: setting.definition.name)
+                } else if unsafe setting == .log && process.settings.isBad(setting) {
+                    write(.configWarnings, "%s: a word of it is not known, the others hold", word: setting.definition.name)
                 } else if unsafe process.settings.isBad(setting) {
                     write(.configWarnings, "%s: the value cannot be used, the default holds", word: setting.definition.name)
                 } else if unsafe process.settings.isGiven(setting) && setting.definition.status == .accepted {

@@ -46,8 +46,9 @@ struct SocketAddress: Hashable {
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// Address, dot, port, with `*` for a wildcard address and for port 0: `127.0.0.1.80`, `*.48944`, `*.*`.
+    /// Address, dot, port, with `*` for the wildcard address of IPv4 and for port 0: `127.0.0.1.80`, `*.48944`, `*.*`,
+    /// `::.80`.
     var dotted: String {
-        "\(isWildcard ? "*" : host).\(port == 0 ? "*" : String(port))"
+        "\(isWildcard && (isIPv4 || port == 0) ? "*" : host).\(port == 0 ? "*" : String(port))"
     }
 }

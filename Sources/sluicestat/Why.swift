@@ -56,7 +56,7 @@ struct Why: ParsableCommand {
             print(JSONReport.text(report))
         } else if socket.descriptor != nil {
             for row in rows { printDetails(row, process, survey) }
-        } else {
+        } else if !rows.isEmpty || !survey.stacks.isEmpty {
             printSummary(rows, process, others, survey)
         }
         guard survey.stacks.isEmpty else { return }

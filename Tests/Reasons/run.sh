@@ -93,7 +93,8 @@ logged banner 'TCP connections of this host travel in shared memory after 16 mes
 logged config_warnings 'EF_SHARE_WITH: the value cannot be used, the default holds'
 logged more_config_warnings 'EF_UDP is accepted and has no effect'
 logged usage_warnings 'descriptor [0-9]+ goes back to the kernel: urgent_data'
-reason damaged EF_LOG=conn_drop
+reason damaged EF_LOG=conn_drop,loud
+logged "a word that is not known" 'EF_LOG: a word of it is not known, the others hold'
 logged conn_drop 'descriptor [0-9]+ is reset: its peer wrote what cannot be'
 reason resources EF_LOG=resource_warnings
 logged resource_warnings 'no lane for descriptor [0-9]+: memory, descriptors or regions are used up'

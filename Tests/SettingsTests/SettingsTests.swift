@@ -82,8 +82,7 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
             ("SLUICE_PORTS", ",1"),
             ("SLUICE_PORTS", "1-"), ("SLUICE_PORTS", "-1"), ("SLUICE_PORTS", "1;2"), ("SLUICE_PORTS", "1 2"),
             ("SLUICE_PORTS", "http"),
-            ("SLUICE_PORTS", String(repeating: "1,", count: 16) + "1"), ("EF_LOG", "banner,,conn_drop"), ("EF_LOG", "loud"),
-            ("EF_LOG", ","), ("_NET_KERNEL_BYPASS_RECV_MODE", "-1"),
+            ("SLUICE_PORTS", String(repeating: "1,", count: 16) + "1"), ("_NET_KERNEL_BYPASS_RECV_MODE", "-1"),
             ("EF_TCP", String(repeating: "0", count: 300)),
         ])
     func badValue(_ name: String, _ text: String) throws {
@@ -92,6 +91,17 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
         #expect(loaded.isBad(setting) && !loaded.isGiven(setting))
         #expect(loaded.bad == 1 << UInt64(setting.rawValue))
         #expect(values(loaded) == values(Settings()) && !loaded.spinIsSet)
+    }
+
+    @Test(
+        "words of EF_LOG that are not known are said to be, and the others hold",
+        arguments: [
+            ("banner,,conn_drop", 1 | 4 | 8), ("loud", 8), (",", 8), ("loud,usage_warnings,-config_warnings", 32 | 8),
+            (String(repeating: "banner,", count: 40), 8),
+        ])
+    func unknownWords(_ text: String, _ value: Int) {
+        let loaded = settings(["EF_LOG": text])
+        #expect(loaded.log == Int64(value) && loaded.isBad(.log) && !loaded.isGiven(.log))
     }
 
     @Test("an empty value counts as unset")
@@ -223,6 +233,8 @@ struct SeededGenerator: RandomNumberGenerator {
             let row = setting.definition
             let isInRange = value == row.defaultValue || value >= row.minimum && value <= row.maximum
             #expect(isInRange, "\(name)=\(text)")
+            // Of EF_LOG the words hold that are known.
+            if loaded.isBad(.log) { loaded.log = 0 }
             if loaded.given == 0 { #expect(values(loaded) == values(Settings())) }
         }
     }

@@ -167,7 +167,8 @@ import Testing
     @Test("addresses are written as Solaris wrote them")
     func addresses() {
         #expect(SocketAddress(ipv4: 0, port: 48944).dotted == "*.48944")
-        #expect(SocketAddress(bytes: [], port: 48944).dotted == "*.48944")
+        #expect(SocketAddress(bytes: [], port: 48944).dotted == "::.48944")
+        #expect(SocketAddress(bytes: [], port: 0).dotted == "*.*")
         #expect(SocketAddress(ipv4: 0, port: 0).dotted == "*.*")
         #expect(SocketAddress(ipv4: 0x0a00_0001, port: 80).dotted == "10.0.0.1.80")
         #expect(SocketAddress(bytes: [0x20, 1, 0xd, 0xb8], port: 443).dotted == "2001:db8::.443")
