@@ -64,6 +64,7 @@ static long answer_send(int fd, const void *p, size_t n, int flags) {
 #define slc_send_message copy_send_message
 #define slc_receive_message copy_receive_message
 #define slc_tcp_counts copy_tcp_counts
+#define slc_tcp_progress copy_tcp_progress
 #define slc_diag_inode copy_diag_inode
 #define slc_epoll_member_inode copy_epoll_member_inode
 #define slc_each_epoll_member copy_each_epoll_member

@@ -148,6 +148,8 @@ SLC_HIDDEN long slc_receive_message(int fd, void *p, size_t n, int *passed);
 /// Byte counts of an established TCP connection, with `after_fin` also of one whose peer has ended (the FIN is not counted);
 /// -ENOTCONN when it is in any other state.
 SLC_HIDDEN long slc_tcp_counts(int fd, int after_fin, uint64_t *acked, uint64_t *received);
+/// Another number when the peer has acknowledged more, or has made room by reading (TCP_INFO: bytes_acked, snd_wnd).
+SLC_HIDDEN uint64_t slc_tcp_progress(int fd);
 /// Inode of the established TCP socket with exactly these ends, as this network namespace's sock_diag tells.
 SLC_HIDDEN long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode);
 /// The inode of the one member of the epoll set `fd`, by /proc; -EPERM when it is no epoll set with exactly one member.

@@ -4,9 +4,9 @@ import SharedMemory
 import Stacks
 
 /// A sender and a ring that stays full: two programs that both send before they read would wait for each other, where the
-/// kernel's buffers, larger than a ring, let them go on. After 20 ms without a byte consumed the ring is left; the way back
-/// to it is open as soon as the reader has caught up. Whatever a sender waits by looks again after that time: a blocking
-/// call, poll, or an epoll set (`EpollSet.awaitsSpace`).
+/// kernel's buffers, larger than a ring, let them go on. After 20 ms in which the reader has taken nothing, of the ring or of
+/// what the kernel has from before, the ring is left; the way back to it is open as soon as the reader has caught up. Whatever a
+/// sender waits by looks again after that time: a blocking call, poll, or an epoll set (`EpollSet.awaitsSpace`).
 enum Patience {
     /// How long a wait for space sleeps at most, in nanoseconds.
     static let slice: UInt64 = 20_000_000
@@ -15,11 +15,15 @@ enum Patience {
     /// was left. `wants`: a send has found less room than it wanted. Else it is a wait, for which a third must be free.
     @inline(never) static func isOver(_ e: Endpoint, _ fd: Int32, _ d: Direction, wants: Bool) -> Bool {
         let at = unsafe slc_relaxed_u64(&d.pointee.consumer)
+        // It may be busy with what the kernel has for it yet.
+        let isInKernel = unsafe slc_relaxed_u32(&d.pointee.phase_reached) != e.tx.pointee.phase
+        let inKernel = isInKernel ? slc_tcp_progress(fd) : 0
         let now = slc_tsc()
-        if unsafe e.pointee.full_since == 0 || at != e.pointee.full_consumer {
+        if unsafe e.pointee.full_since == 0 || at != e.pointee.full_consumer || inKernel != e.pointee.full_kernel {
             let isFull = unsafe wants || Readiness.ring(e) & Readiness.OUT == 0
             unsafe slc_set_u64(&e.pointee.full_since, isFull ? max(now, 1) : 0)
             unsafe e.pointee.full_consumer = at
+            unsafe e.pointee.full_kernel = inKernel
             return false
         }
         // A little less than the slice, which another clock measures.
