@@ -70,7 +70,7 @@ import Stacks
 
     /// The kernel's set is asked at most every 20 us while rings have news.
     @inline(__always) private var isDue: Bool {
-        unsafe set.pointee.fullLooks >= 8 || slc_tsc() &- set.pointee.kernelLook > 20 &* process.tickRate
+        unsafe self.set.pointee.fullLooks >= 8 || slc_tsc() &- set.pointee.kernelLook > 20 &* process.tickRate
     }
 
     /// Number of events, 0 also when the set is closed.
