@@ -57,7 +57,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe readChannels()
         unsafe announce()
         unsafe takeBits()
-        if unsafe slc_relaxed_u32(&pointee.awaitsSpace) != 0 { unsafe lookForSpace() }
+        unsafe lookForSpace()
         var turns = unsafe pointee.readyCount
         var ready = false
         while turns > 0, let m = unsafe popReady() {
@@ -67,7 +67,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
                 unsafe enqueue(m, isNew: m.pointee.isNew)
             }
         }
-        if unsafe ready || hasBits() { unsafe ringOwn() }
+        if ready { unsafe ringOwn() }
     }
 
     /// Wakes our own sleepers, after a change by another thread.
@@ -140,14 +140,21 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         return false
     }
 
-    /// Members that wait for space are to be looked at: a ring whose reader has stopped is left there.
-    @inline(never) func lookForSpace() {
+    /// Members that wait for space are to be looked at, now and then: a ring whose reader has stopped is left there.
+    @inline(__always) func lookForSpace() {
+        guard unsafe slc_relaxed_u32(&pointee.awaitsSpace) != 0 else { return }
+        let now = slc_tsc()
+        if unsafe now &- pointee.spaceLook > 2_000 &* process.tickRate { unsafe lookForSpace(now) }
+    }
+
+    @inline(never) private func lookForSpace(_ now: UInt64) {
+        unsafe pointee.spaceLook = now
         unsafe slc_set_u32(&pointee.awaitsSpace, 0)
         // A send that finds a ring full from here on says so again.
         slc_fence()
         unsafe eachLaned { m in
-            guard unsafe m.pointee.events & Readiness.OUT != 0,
-                unsafe slc_relaxed_u64(&m.pointee.endpoint.pointee.full_since) != 0
+            guard unsafe m.pointee.isAskedForSpace,
+                unsafe Patience.isTried(m.pointee.endpoint) || slc_relaxed_u32(&m.pointee.looksForSpace) != 0
             else { return }
             unsafe slc_set_u32(&pointee.awaitsSpace, 1)
             unsafe enqueue(m, isNew: false)

@@ -248,6 +248,10 @@ extension UnsafeMutablePointer where Pointee == Member {
         unsafe pointee.ends = all & (Readiness.RDHUP | Readiness.HUP | Readiness.ERR)
         let interest = unsafe pointee.events & 0x0fff_ffff | Readiness.ERR | Readiness.HUP
         if interest & Readiness.OUT != 0 && all & Readiness.OUT == 0 { unsafe armSpace(fd) }
+        if unsafe slc_relaxed_u32(&pointee.lostSpace) != 0 && slc_exchange_u32(&pointee.lostSpace, 0) != 0 {
+            unsafe pointee.seenEvents &= ~Readiness.OUT
+        }
+        if all & Readiness.OUT != 0 { unsafe slc_set_u32(&pointee.looksForSpace, 0) }
         let events = all & interest
         if unsafe pointee.isEdge && !isNews(events, producer, hadNews && carries) {
             unsafe pointee.seenEvents &= events
@@ -290,7 +294,7 @@ extension UnsafeMutablePointer where Pointee == Member {
         guard let w = unsafe pointee.watch, let tx = unsafe pointee.endpoint.txDirection else { return }
         if unsafe pointee.endpoint.tx.pointee.phase & 1 == 0 { return unsafe armKernelSpace() }
         if unsafe !pointee.set.pointee.isGuest { _ = unsafe slc_or_u64(sl_space_waiters(tx), w.pointee.bit) }
-        if unsafe Patience.begins(pointee.endpoint, fd) { unsafe slc_set_u32(&pointee.set.pointee.awaitsSpace, 1) }
+        if unsafe Patience.awaitRoom(pointee.endpoint, fd) { unsafe slc_set_u32(&pointee.set.pointee.awaitsSpace, 1) }
         if unsafe Readiness.ring(pointee.endpoint) & Readiness.OUT != 0 { unsafe pointee.set.enqueue(self, isNew: false) }
     }
 
@@ -299,9 +303,13 @@ extension UnsafeMutablePointer where Pointee == Member {
         unsafe DescriptorTable.address(DescriptorTable.entry(pointee.fd)) == UInt(bitPattern: pointee.endpoint)
     }
 
-    /// In a kernel phase the kernel's set tells of space.
+    /// In a kernel phase the kernel's set tells of space; where it cannot be told to, the set looks by itself.
     func armKernelSpace() {
-        guard unsafe isAtItsNumber else { return }
+        guard unsafe isAtItsNumber else {
+            unsafe slc_set_u32(&pointee.looksForSpace, 1)
+            if unsafe slc_exchange_u32(&pointee.set.pointee.awaitsSpace, 1) == 0 { unsafe pointee.set.wakeOwn() }
+            return
+        }
         var event = unsafe epoll_event()
         unsafe event.events = unsafe Set.lanedEvents | Readiness.OUT
         unsafe event.data.u64 = unsafe pointee.tag

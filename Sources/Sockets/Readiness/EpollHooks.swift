@@ -58,15 +58,15 @@ extension EpollSet {
         return false
     }
 
-    /// A non-blocking send found the ring full, or a full ring was left: sets that watch for OUT are told when a third is free, and look by themselves
-    /// whether the reader has stopped.
-    static func wantsSpace(_ e: Endpoint) {
+    /// A non-blocking send found the ring full, or a full ring was left: sets that watch for OUT are told when a third is free,
+    /// and look by themselves whether the reader has stopped.
+    static func armSpace(of e: Endpoint) {
         unsafe process.lock.acquire()
         var next = unsafe e.local.pointee.memberships?.assumingMemoryBound(to: Member.self)
         while let m = unsafe next {
             unsafe next = unsafe m.pointee.nextOfEndpoint
-            unsafe m.pointee.seenEvents &= ~Readiness.OUT
-            guard let w = unsafe m.pointee.watch, unsafe m.pointee.events & Readiness.OUT != 0, let tx = unsafe e.txDirection,
+            unsafe slc_set_u32(&m.pointee.lostSpace, 1)
+            guard let w = unsafe m.pointee.watch, unsafe m.pointee.isAskedForSpace, let tx = unsafe e.txDirection,
                 unsafe !m.pointee.set.pointee.isGuest
             else { continue }
             if unsafe e.tx.pointee.phase & 1 == 0 {

@@ -225,6 +225,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe pointee.hasInner = false
         unsafe pointee.hasNumberless = false
         unsafe pointee.awaitsSpace = 0
+        unsafe pointee.spaceLook = 0
         unsafe pointee.kernelFirst = false
         unsafe pointee.fullLooks = 0
         unsafe pointee.isInherited = false

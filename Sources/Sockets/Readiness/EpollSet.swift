@@ -38,6 +38,10 @@ import Stacks
     var isNew = false
     /// What the last look saw.
     var seenEvents: UInt32 = 0
+    /// 1: a send has found no room since that look. Atomic.
+    var lostSpace: UInt32 = 0
+    /// 1: its number is closed, so that the kernel's set cannot be told to watch for room. Atomic.
+    var looksForSpace: UInt32 = 0
     var kernelNews = false
     var isDisarmed = false
     /// Taken out by the program, while our registration stays: programs that take a socket out and put it in again for each
@@ -60,6 +64,8 @@ import Stacks
     var isEdge: Bool { events & (1 << 31) != 0 }
     var isOneShot: Bool { events & (1 << 30) != 0 }
     var isExclusive: Bool { events & (1 << 28) != 0 }
+    /// Would room for a send be reported?
+    var isAskedForSpace: Bool { events & Readiness.OUT != 0 && !isDisarmed && !isParked }
 }
 
 /// An epoll set of the program. The kernel's set keeps all members and our bell; of members on a lane it reports the
@@ -93,6 +99,8 @@ import Stacks
     var hasNumberless = false
     /// A member may wait for space in a ring whose reader has stopped: looked at again after `Patience.slice`. Atomic.
     var awaitsSpace: UInt32 = 0
+    /// Time stamp counter of the last such look.
+    var spaceLook: UInt64 = 0
     /// Kernel events come first at every other look.
     var kernelFirst = false
     /// Looks that were full with rings' news since the kernel was asked.

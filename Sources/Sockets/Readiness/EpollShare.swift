@@ -120,6 +120,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     @inline(__always) func takeNews() {
         unsafe takeBits()
         if unsafe pointee.share != nil { unsafe settle() }
+        unsafe lookForSpace()
     }
 
     /// Under the lock.

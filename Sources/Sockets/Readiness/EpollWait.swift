@@ -216,7 +216,6 @@ import Stacks
         let isLast = unsafe visit.pointee.wakeUp()
         if unsafe isLast && !set.pointee.isWatched { unsafe set.sayAwake() }
         unsafe set.takeNews()
-        if unsafe slc_relaxed_u32(&set.pointee.awaitsSpace) != 0 { unsafe set.lookForSpace() }
         if !hasReported && n >= 0 && n < max { n = unsafe n &+ set.report(events + n, max &- n) }
         let rung = unsafe lastRing(set.pointee.watches, began)
         unsafe set.pointee.lock.release()

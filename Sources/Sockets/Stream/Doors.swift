@@ -127,12 +127,13 @@ func leaveFirst(_ e: Endpoint, _ first: Int32, _ reason: Reason, _ flags: Int32)
     var fd = first
     let interrupts = Interrupts()
     let dontWait = unsafe flags & 0x40 != 0 || e.isNonBlocking
+    let wait = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)
     while unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 {
         unsafe Lane.service(e, fd)
         guard unsafe e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { break }
         if dontWait { return -Int(EAGAIN) }
         guard unsafe Lane.hold(e) else { break }
-        let outcome = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
+        let outcome = unsafe wait(e, fd)
         let now = unsafe Lane.current(e, fd)
         unsafe Lane.letGo(e)
         if outcome == .timedOut { return -Int(EAGAIN) }

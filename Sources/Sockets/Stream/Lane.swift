@@ -304,7 +304,7 @@ enum Lane {
         guard let d = unsafe e.txDirection else { return }
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
         let asked = unsafe e.tx.pointee.phase & 1 == 1 && control != UInt32(SL_RX_OPEN)
-        let isFull = unsafe slc_relaxed_u64(&e.pointee.full_since) != 0
+        let isFull = unsafe Patience.isTried(e)
         guard unsafe asked || isFull || e.tx.pointee.flags & UInt32(SL_HALF_TAKE_BACK) != 0 else { return }
         let lock = unsafe RobustLock(&e.tx.pointee.lock)
         if lock.acquire() { unsafe mendSend(e, fd) }
@@ -314,7 +314,7 @@ enum Lane {
                 _ = unsafe flush(e, fd)
                 unsafe notifyAll(e)
             }
-            if unsafe isFull && e.tx.pointee.phase & 1 == 1 { _ = unsafe Patience.isOver(e, fd, d, wants: false) }
+            if unsafe isFull && e.tx.pointee.phase & 1 == 1 { _ = unsafe Patience.noteFull(e, fd, d, wants: false) }
         }
         lock.release()
     }

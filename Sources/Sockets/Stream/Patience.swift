@@ -8,12 +8,15 @@ import Stacks
 /// what the kernel has from before, the ring is left; the way back to it is open as soon as the reader has caught up. Whatever a
 /// sender waits by looks again after that time: a blocking call, poll, or an epoll set (`EpollSet.awaitsSpace`).
 enum Patience {
-    /// How long a wait for space sleeps at most, in nanoseconds.
+    /// How long a wait for room sleeps at most, in nanoseconds.
     static let slice: UInt64 = 20_000_000
+    /// The same in ticks, a little less, for it is measured by another clock.
+    @inline(__always) static var ticks: UInt64 { unsafe 19_000 &* process.tickRate }
 
-    /// Under the tx lock, in the ring phase. Notes where the reader stands; true: it has stood there for long, and the ring
-    /// was left. `wants`: a send has found less room than it wanted. Else it is a wait, for which a third must be free.
-    @inline(never) static func isOver(_ e: Endpoint, _ fd: Int32, _ d: Direction, wants: Bool) -> Bool {
+    /// There is no room in the ring: notes where the reader stands, and leaves the ring when it has stood there for long. True:
+    /// the ring was left. `wants`: a send has found less room than it wanted; else it is a wait, for which a third must be free.
+    /// Under the tx lock, in the ring phase.
+    @inline(never) static func noteFull(_ e: Endpoint, _ fd: Int32, _ d: Direction, wants: Bool) -> Bool {
         let at = unsafe slc_relaxed_u64(&d.pointee.consumer)
         // It may be busy with what the kernel has for it yet.
         let isInKernel = unsafe slc_relaxed_u32(&d.pointee.phase_reached) != e.tx.pointee.phase
@@ -26,21 +29,22 @@ enum Patience {
             unsafe e.pointee.full_kernel = inKernel
             return false
         }
-        // A little less than the slice, which another clock measures.
-        guard unsafe now &- e.pointee.full_since > 19_000 &* process.tickRate else { return false }
+        guard unsafe now &- e.pointee.full_since > ticks else { return false }
         unsafe Lane.leaveRing(e, fd)
         unsafe Lane.notifyAll(e)
-        unsafe EpollSet.wantsSpace(e)
+        unsafe EpollSet.armSpace(of: e)
         return true
     }
 
-    /// Somebody begins to wait for space. True: look again after `slice`, though nobody rings.
-    @inline(never) static func begins(_ e: Endpoint, _ fd: Int32) -> Bool {
+    /// A look found no room, for which somebody waits. True: look again after `slice`, though nobody rings. Takes the tx lock.
+    @inline(never) static func awaitRoom(_ e: Endpoint, _ fd: Int32) -> Bool {
         let lock = unsafe RobustLock(&e.tx.pointee.lock)
         if lock.acquire() { unsafe Lane.mendSend(e, fd) }
         defer { lock.release() }
         guard let d = unsafe e.txDirection, unsafe e.tx.pointee.phase & 1 == 1 else { return false }
-        if unsafe e.pointee.full_since == 0 { _ = unsafe isOver(e, fd, d, wants: false) }
-        return unsafe e.pointee.full_since != 0
+        return unsafe !noteFull(e, fd, d, wants: false) && e.pointee.full_since != 0
     }
+
+    /// Is somebody known to wait for room in the ring?
+    @inline(__always) static func isTried(_ e: Endpoint) -> Bool { unsafe slc_relaxed_u64(&e.pointee.full_since) != 0 }
 }

@@ -57,7 +57,7 @@ extension Lane {
             if unsafe e.tx.pointee.phase & 1 == 0 { return -Int(EAGAIN) }
             guard let now = writer.room(UInt64(wanted)) else { return unsafe lostPlace(e, fd, writer) }
             room = now
-            if unsafe room < UInt64(wanted) && Patience.isOver(e, fd, writer.direction, wants: true) { return -Int(EAGAIN) }
+            if unsafe room < UInt64(wanted) && Patience.noteFull(e, fd, writer.direction, wants: true) { return -Int(EAGAIN) }
         }
         if room == 0 { return -Int(EAGAIN) }
         writer.rewindIfEmpty()
@@ -202,7 +202,7 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
         }
         if r < 0 {
             if dontWait {
-                unsafe EpollSet.wantsSpace(e)
+                unsafe EpollSet.armSpace(of: e)
                 return source.done > 0 ? source.done : -Int(EAGAIN)
             }
             if wait == nil {

@@ -24,8 +24,8 @@ public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: Uns
 private func sendFile(_ e: Endpoint, _ first: Int32, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
     let interrupts = Interrupts()
     var fd = first
-    var isHeld = false
-    defer { if isHeld { unsafe Lane.letGo(e) } }
+    var wait: Wait? = nil
+    defer { if wait != nil { unsafe Lane.letGo(e) } }
     var done = 0
     while done < n {
         let r = unsafe Lane.sendFileNow(e, fd, input, offset, min(n - done, 0x7fff_f000 - done))
@@ -36,12 +36,13 @@ private func sendFile(_ e: Endpoint, _ first: Int32, _ input: Int32, _ offset: U
             done += r
             continue
         }
-        if unsafe r == -Int(EAGAIN) && e.isNonBlocking { unsafe EpollSet.wantsSpace(e) }
+        if unsafe r == -Int(EAGAIN) && e.isNonBlocking { unsafe EpollSet.armSpace(of: e) }
         if unsafe r != -Int(EAGAIN) || e.isNonBlocking { return failed(done, r) }
-        if !isHeld { isHeld = unsafe Lane.hold(e) }
-        guard isHeld else { continue }
-        let outcome = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)(e, fd)
-        switch outcome {
+        if wait == nil {
+            guard unsafe Lane.hold(e) else { continue }
+            wait = unsafe Wait(.space, timeoutNs: e.pointee.tx_timeout_ns, interrupts: interrupts)
+        }
+        switch unsafe wait.unsafelyUnwrapped(e, fd) {
         case .ready, .readyByKernel, .restarted: break
         case .timedOut: return done > 0 ? done : -Int(EAGAIN)
         case .interrupted: return done > 0 ? done : -Int(EINTR)
@@ -107,7 +108,7 @@ extension Lane {
             if unsafe e.tx.pointee.phase & 1 == 0 { return unsafe kernelSendFile(e, fd, input, offset, n) }
             guard let now = writer.room(UInt64(n)) else { return unsafe lostPlace(e, fd, writer) }
             room = now
-            if unsafe room < UInt64(n) && Patience.isOver(e, fd, writer.direction, wants: true) {
+            if unsafe room < UInt64(n) && Patience.noteFull(e, fd, writer.direction, wants: true) {
                 return unsafe kernelSendFile(e, fd, input, offset, n)
             }
         }
