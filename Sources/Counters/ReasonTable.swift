@@ -34,13 +34,13 @@ extension Reason {
         case .plainPeer:
             ReasonText(
                 "plain_peer",
-                "The program at the other end did not answer: it does not run under Sluice, or its settings keep it out.",
+                "The program at the other end did not answer: it does not run under Sluice, its settings keep it out, or it shares with its own user only.",
                 "Start the other program under Sluice too (statically linked and set-uid ones cannot be), or ask sluicestat why of it."
             )
         case .setting:
             ReasonText(
                 "setting", "A setting turned the lane off for this socket.",
-                "Look at SLUICE_PORTS, EF_DONT_ACCELERATE, EF_TCP, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
+                "Look at SLUICE_PORTS (a value that cannot be used keeps all out), EF_DONT_ACCELERATE, EF_TCP, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
             )
         case .consent:
             ReasonText(

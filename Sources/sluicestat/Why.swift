@@ -125,7 +125,7 @@ struct Why: ParsableCommand {
             "Process \(process.id) (\(process.command)): \(rows.count) \(rows.count == 1 ? "socket" : "sockets"), \(bypassed) past the kernel"
         )
         print(table.text, terminator: "")
-        if others > 0 { print("\(others) more sockets are not bound, or neither TCP nor UDP.") }
+        if others > 0 { print("Other sockets: \(others), not bound, or neither TCP nor UDP; Sluice has some for itself.") }
         for number in reasons.sorted() {
             let note = JSONReport.ReasonNote(number)
             print("\n\(note.name): \(note.sentence)\n  \(note.action)")

@@ -1,5 +1,5 @@
 """As notice.py: what the kernel is not told of, and what goes past libc. usage: past.py CASE"""
-import ctypes, fcntl, mmap, os, resource, signal, socket, struct, subprocess, sys, time
+import ctypes, fcntl, mmap, os, resource, select, signal, socket, struct, subprocess, sys, time
 
 from notice import pair
 
@@ -97,6 +97,33 @@ def room_of_a_sender():
     except BlockingIOError:
         return "less"
     return "all"
+
+
+def counts_of_a_left_ring():
+    """The library's own counts of a connection whose sender left the ring with bytes unread: do they come to what was sent?"""
+    connector, acceptor = pair()
+    connector.setblocking(False)
+    try:
+        before = [counts(end) for end in (connector, acceptor)]
+    except OSError:
+        return "no counts"
+    sent = got = 0
+    while sent < 1500000:
+        select.select([], [connector], [])
+        sent += connector.send(bytes(1500000 - sent))
+    while got < sent:
+        got += len(acceptor.recv(1 << 20))
+    after = [counts(end) for end in (connector, acceptor)]
+    rx, tx, openings = 0, 1, 2
+    if after[0][openings + 1] == before[0][openings + 1]:
+        return "the ring was not left"
+    return "all" if after[0][tx] - before[0][tx] == sent and after[1][rx] - before[1][rx] == sent else f"{before} {after}"
+
+
+def counts(end):
+    """Bytes received and sent, by ring and kernel, lanes opened and left (sl_endpoint_counters)."""
+    words = struct.unpack("16Q", end.getsockopt(socket.SOL_SOCKET, 0x534C02, 136)[:128])
+    return words[4] + words[6], words[5] + words[7], words[9], words[10]
 
 
 def raw_receive():

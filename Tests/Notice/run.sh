@@ -34,6 +34,7 @@ past times_of_getsockopt "that message" "an earlier one"
 past queue_of_siocoutq exact "an estimate"
 past memory "not counted, not used" "counted, used"
 past room_of_a_sender all less
+past counts_of_a_left_ring "no counts" all
 past raw_receive "the bytes" "Resource temporarily unavailable"
 past libc_by_handle "the bytes" "Resource temporarily unavailable"
 past closed_past_libc "Bad file descriptor, then the new file" "sent 1, then the new file"

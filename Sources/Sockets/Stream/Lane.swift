@@ -195,6 +195,7 @@ enum Lane {
             }
             unsafe e.tx.pointee.other_offset = unsafe e.tx.pointee.other_offset &+ UInt64(r)
             unsafe e.tx.pointee.kernel_bytes = unsafe e.tx.pointee.kernel_bytes &+ UInt64(r)
+            unsafe e.pointee.counters.tx_kernel_bytes &+= UInt64(r)
         }
         unsafe e.tx.pointee.other_offset = unsafe e.tx.pointee.offset
         unsafe e.tx.pointee.flags &= ~UInt32(SL_HALF_TAKE_BACK)
@@ -263,6 +264,7 @@ enum Lane {
 
     /// All but the wait. True when the peer has bytes to take back.
     static func beginHandBack(_ e: Endpoint, _ fd: Int32, _ reason: Reason, foreign: Bool) -> Bool {
+        let isNew = unsafe e.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
         unsafe e.pointee.flags |= UInt32(foreign ? SL_EP_FOREIGN | SL_EP_GIVEN_UP : SL_EP_GIVEN_UP)
         // That of an option stays: what is accepted from a listener has the option, too.
         if unsafe e.pointee.reason != Reason.option.number { unsafe e.pointee.reason = reason.number }
@@ -287,8 +289,10 @@ enum Lane {
         }
         rxLock.release()
         unsafe setKernelLowWater(fd, Int32(bitPattern: e.pointee.rx_lowat), e)
-        count(StackCounter.lanesHandedBack)
-        if let text = reason.text { Log.write(.usageWarnings, "descriptor %d goes back to the kernel: %s", fd, word: text.name) }
+        if isNew { count(StackCounter.lanesHandedBack) }
+        if isNew, let text = reason.text {
+            Log.write(.usageWarnings, "descriptor %d goes back to the kernel: %s", fd, word: text.name)
+        }
         return mustWait
     }
 
