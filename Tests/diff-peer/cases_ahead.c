@@ -22,15 +22,20 @@ static void get_ahead(int fd, unsigned seed, size_t piece, void (*wait)(int fd))
     free(data);
 }
 
-static void both_get_ahead(size_t piece, void (*prepare)(int fd), void (*wait)(int fd)) {
-    int fd = dp_pair(DP_NONBLOCK);
-    if (prepare) prepare(fd);
-    get_ahead(fd, dp_server ? 3 : 4, piece, wait);
+/// Only now does anybody read.
+static void then_read(int fd) {
     dp_sync("both have sent all");
     dp_tell_sent(AHEAD);
     dp_drain(fd, dp_server ? 4 : 3);
     dp_sync("end");
     dp_close(fd);
+}
+
+static void both_get_ahead(size_t piece, void (*prepare)(int fd), void (*wait)(int fd)) {
+    int fd = dp_pair(DP_NONBLOCK);
+    if (prepare) prepare(fd);
+    get_ahead(fd, dp_server ? 3 : 4, piece, wait);
+    then_read(fd);
 }
 
 static void by_poll(int fd) {
@@ -148,11 +153,7 @@ DP_CASE(ahead, looks_of_poll_after_what_fits) {
         else by_looks_of_poll(fd);
     }
     free(data);
-    dp_sync("both have sent all");
-    dp_tell_sent(AHEAD);
-    dp_drain(fd, dp_server ? 4 : 3);
-    dp_sync("end");
-    dp_close(fd);
+    then_read(fd);
 }
 DP_CASE(ahead, looks_of_select) { both_get_ahead(AHEAD, NULL, by_looks_of_select); }
 DP_CASE(ahead, looks_at_a_set) { both_get_ahead(AHEAD, level, by_looks_at_set); }
@@ -166,11 +167,7 @@ DP_CASE(ahead, set_with_a_busy_neighbour) {
     level(fd);
     add(set, busy, EPOLLIN);
     get_ahead(fd, dp_server ? 3 : 4, AHEAD, by_set);
-    dp_sync("both have sent all");
-    dp_tell_sent(AHEAD);
-    dp_drain(fd, dp_server ? 4 : 3);
-    dp_sync("end");
-    dp_close(fd);
+    then_read(fd);
     dp_close(busy);
 }
 
@@ -297,11 +294,7 @@ DP_CASE(ahead, sendfile) {
         if (n < 0 && errno != EAGAIN) dp_fail("sendfile: %s", dp_errno_name(errno));
         if (n < 0) by_poll(fd);
     }
-    dp_sync("both have sent all");
-    dp_tell_sent(AHEAD);
-    dp_drain(fd, dp_server ? 4 : 3);
-    dp_sync("end");
-    dp_close(fd);
+    then_read(fd);
 }
 
 /// SO_SNDTIMEO counts from the call on, however often it looks again meanwhile: as where a child has the socket too.
