@@ -19,6 +19,15 @@ static int64_t cpu_ns(pid_t pid) {
     return clock_gettime(clock, &t) == 0 ? t.tv_sec * 1000000000ll + t.tv_nsec : 0;
 }
 
+/// The third longest of all calls: where the machine's processors are shared with others, the clock of a thread's CPU time
+/// takes a leap now and then (17 ms between two readings of a loop that does nothing else), and one of these is no call's.
+static long third_longest(const uint32_t *row) {
+    uint64_t seen = 0;
+    for (int i = BUCKETS - 1; i >= 0; i--)
+        if ((seen += row[i]) >= 3) return bucket_ns(i);
+    return 0;
+}
+
 /// The smallest time that `permille` of all `rows` of buckets do not exceed.
 static long quantile(const uint32_t (*rows)[BUCKETS], int n, int permille) {
     uint64_t all = 0, seen = 0;
@@ -152,7 +161,7 @@ static void observe(const struct attack *attack, const pid_t *pids, struct findi
         if (idle < f->idle) f->idle = idle;
     }
     s->begun = false;
-    f->call_p99 = quantile(&s->calls, 1, 990), f->call_most = quantile(&s->calls, 1, 1000);
+    f->call_p99 = quantile(&s->calls, 1, 990), f->call_most = third_longest(s->calls);
     if (stat_tool && is_preloaded()) {
         ask_reasons(attack, pids[0], f);
         if (attack->fills) f->rung = bells_rung(pids[0]), f->queued = s->queued;
@@ -177,7 +186,7 @@ static const char *judge(const struct attack *attack, const struct findings *f) 
     FAIL_IF(!s->armed && is_preloaded(), "the attack found nothing to attack");
     FAIL_IF(f->turns > TURNS, "the others' p99 is %ld us, %ld without attack", f->p99[1] / 1000, f->p99[0] / 1000);
     FAIL_IF(f->call_p99 > CALL_MS * 1000000l, "one in a hundred of the victim's calls takes %ld us of CPU", f->call_p99 / 1000);
-    FAIL_IF(f->call_most > LONGEST_MS * 1000000l, "a call of the victim took %ld us of CPU", f->call_most / 1000);
+    FAIL_IF(f->call_most > LONGEST_MS * 1000000l, "three calls of the victim took %ld us of CPU or more", f->call_most / 1000);
     FAIL_IF(f->idle > IDLE_MS, "%ld ms of CPU in 300 ms without work", f->idle);
     FAIL_IF(abs(f->after - f->before) > 2, "the victim held %d descriptors before and %d after", f->before, f->after);
     FAIL_IF(attack->damages && asks && !f->damaged, "none of %d ended ones is damaged:%s", s->ended, f->reasons);
