@@ -97,4 +97,4 @@ pid_t sli__Fork(void) {
 const char *sluice_getenv(const char *name) { return secure_getenv(name); }
 
 /// The version of the library, as text.
-__attribute__((visibility("default"))) const char *sluice_version(void) { return "0.1.0"; }
+__attribute__((visibility("default"))) const char *sluice_version(void) { return SLC_VERSION; }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Glibc
 
 @main struct SluiceStat: ParsableCommand {
@@ -12,7 +13,7 @@ import Glibc
                 Exit status: 0 success; 1 the process or descriptor does not exist, is no socket, or does not run under \
                 Sluice; 2 it may not be read; 64 wrong usage.
                 """,
-            version: "0.1.0",
+            version: SLC_VERSION,
             subcommands: [Netstat.self, Why.self, Tables.self])
     }
 }

@@ -15,6 +15,11 @@ cd "$work" || exit 1
 
 expect "-h helps" 0 '^usage: sluice' "$sluice" -h
 expect "--version" 0 '^sluice [0-9]+\.[0-9]+' "$sluice" --version
+version=$("$sluice" --version)
+version=${version#sluice }
+expect "the stat tool is of the same version" 0 "^$version\$" "$build/bin/sluicestat" --version
+expect "and so is the library" 0 "^$version\$" python3 -c 'import ctypes, sys
+say = ctypes.CDLL(sys.argv[1]).sluice_version; say.restype = ctypes.c_char_p; print(say().decode())' "$library"
 expect "no command is wrong use" 2 'no command' "$sluice"
 expect "an unknown option is wrong use" 2 'no option --nope' "$sluice" --nope true
 expect "-p without a profile is wrong use" 2 'wants a profile' "$sluice" -p

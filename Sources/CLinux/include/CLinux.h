@@ -25,6 +25,9 @@
 #include <sys/un.h>
 #include <time.h>
 
+/// Of library and tools; Scripts/sluice, which runs without them, says the same.
+#define SLC_VERSION "0.1.0"
+
 #define SLC_HIDDEN __attribute__((visibility("hidden")))
 #define SLC_INLINE static inline __attribute__((always_inline))
 
