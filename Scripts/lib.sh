@@ -8,7 +8,8 @@ programs=$build/programs
 servers=$build/servers
 
 # What the demo, the tests and the benchmarks run, by package and by file.
-program_packages=(redis-server redis-tools nginx wrk apache2-utils)
+bench_packages=(redis-server redis-tools nginx wrk apache2-utils)
+program_packages=("${bench_packages[@]}")
 program_files=(usr/bin/redis-server usr/bin/redis-cli usr/bin/redis-benchmark usr/sbin/nginx usr/bin/wrk usr/bin/ab)
 # Python's own tests, and all of the Python that they belong to.
 program_packages+=(python3.11 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal libpython3.11-testsuite)

@@ -167,6 +167,6 @@ else
 fi
 expect "install --uninstall" 0 'removed' "$top/Scripts/install" --prefix "$work/installed" --uninstall
 expect "leaves no file and no folder" 0 '!.' find "$work/installed" -mindepth 1
-for script in setup build demo test install fuzz; do expect "$script --help" 0 '^usage: Scripts/' "$top/Scripts/$script" --help; done
+for script in setup build demo test install package fuzz; do expect "$script --help" 0 '^usage: Scripts/' "$top/Scripts/$script" --help; done
 
 finish
