@@ -1,11 +1,15 @@
 // Structures that Swift cannot import as they are: addresses, control messages, tcp_info, sock_diag.
 #include "CLinux.h"
+#include "sluice.h"
 #include <linux/capability.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <sys/vfs.h>
+
+// Programs were built with it.
+_Static_assert(sizeof(so_nkp_stats_t) == 40, "so_nkp_stats_t");
 
 long slc_socket_address(int fd, int peer, struct slc_address *out) {
     struct sockaddr_storage a;

@@ -22,10 +22,10 @@ public struct EndpointCounter: Sendable {
     /// The row at `place`, in the order of the structure; nil outside `0 ..< count`.
     public static func row(_ place: Int) -> EndpointCounter? {
         switch place {
-        case 0: EndpointCounter(0, "rx_packets", "Publications of the peer that were read from a ring.")
-        case 1: EndpointCounter(8, "rx_packets_spin", "Of these, the ones for which the reader had spun.")
-        case 2: EndpointCounter(16, "tx_packets", "Publications to a ring: one for each send that put bytes there.")
-        case 3: EndpointCounter(24, "tx_packets_spin", "Of these, the ones for which the sender had spun.")
+        case 0: EndpointCounter(0, "rx_packets", "Receives that took bytes from a ring.")
+        case 1: EndpointCounter(8, "rx_packets_spin", "Spins of a receive that ended with news from the peer.")
+        case 2: EndpointCounter(16, "tx_packets", "Publications to a ring: one for a send, several when it waits for room.")
+        case 3: EndpointCounter(24, "tx_packets_spin", "Spins of a send that ended with room in the ring.")
         case 4: EndpointCounter(32, "rx_ring_bytes", "Bytes read from a ring.")
         case 5: EndpointCounter(40, "tx_ring_bytes", "Bytes put into a ring.")
         case 6: EndpointCounter(48, "rx_kernel_bytes", "Bytes read from the kernel since the socket is tracked.")
@@ -35,7 +35,7 @@ public struct EndpointCounter: Sendable {
         case 10: EndpointCounter(80, "lane_handbacks", "How often a lane was handed back to the kernel.")
         case 11: EndpointCounter(88, "sleeps", "Waits on this socket that slept.")
         case 12: EndpointCounter(96, "wakes_sent", "Wake-ups that were sent to a sleeping peer.")
-        case 13: EndpointCounter(104, "send_spin_max", "Most turns of waiting for room of one send.", bytes: 4)
+        case 13: EndpointCounter(104, "send_spin_max", "Most turns that a send spun in one wait for room.", bytes: 4)
         default: nil
         }
     }

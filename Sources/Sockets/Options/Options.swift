@@ -15,6 +15,7 @@ public func getsockopt(
     _ length: UnsafeMutablePointer<UInt32>?
 ) -> Int {
     let e = unsafe endpoint(entry)
+    if level == solSocket && name == SO_NET_KERNEL_BYPASS_STATS { return unsafe bypassStats(e, value, length) }
     if level == solSocket && name == statsOption { return unsafe stats(e, value, length) }
     // SO_ERROR
     if level == solSocket && name == 4, let value = unsafe value, let length = unsafe length, unsafe length.pointee >= 4 {
@@ -39,6 +40,21 @@ public func getsockopt(
         unsafe addRingBytes(e, value, Int(length.pointee))
     }
     return r
+}
+
+/// sluice.h tells what the fields are. What the caller has beyond this version's size stays as it is.
+private func bypassStats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?) -> Int {
+    guard let value = unsafe value, let length = unsafe length else { return -Int(EFAULT) }
+    let size = MemoryLayout<so_nkp_stats_t>.size
+    // The kernel takes a length beyond an int's as a negative one.
+    guard unsafe Int32(bitPattern: length.pointee) >= Int32(size) else { return -Int(EINVAL) }
+    let c = unsafe e.pointee.counters
+    var known = so_nkp_stats_t(
+        nkps_ipkts: c.rx_packets, nkps_ipkts_spin: c.rx_packets_spin, nkps_opks: c.tx_packets, nkps_opkts_spin: c.tx_packets_spin,
+        nkps_send_spin_max: c.send_spin_max, nkps_reserved: 0)
+    unsafe withUnsafeBytes(of: &known) { _ = unsafe memcpy(value, $0.baseAddress.unsafelyUnwrapped, size) }
+    unsafe length.pointee = UInt32(size)
+    return 0
 }
 
 private func stats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?) -> Int {
@@ -82,7 +98,7 @@ public func setsockopt(
     _ fd: Int32, _ entry: UInt64, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32
 ) -> Int {
     let e = unsafe endpoint(entry)
-    if level == solSocket && name == statsOption { return -Int(ENOPROTOOPT) }
+    if level == solSocket && (name == statsOption || name == SO_NET_KERNEL_BYPASS_STATS) { return -Int(ENOPROTOOPT) }
     // SO_PEEK_OFF counts from the first unread byte, which must be in the kernel then.
     let takesAll = level == solSocket && name == 42
     if handsBack(level, name) { unsafe Lane.handBack(e, fd, .option, foreign: takesAll) }

@@ -91,6 +91,11 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
     @inline(__always)
     private func spin(_ e: Endpoint, _ rx: Direction, _ tx: Direction, _ began: UInt64, _ budget: UInt64) -> Bool {
         var turns: UInt32 = 0
+        defer {
+            if unsafe target == .space && turns > e.pointee.counters.send_spin_max {
+                unsafe e.pointee.counters.send_spin_max = turns
+            }
+        }
         // In a kernel phase the news comes by the kernel: only the ring can be seen from here.
         if unsafe target == .data && e.rx.pointee.phase & 1 == 0 && slc_relaxed_u32(&rx.pointee.phase) == e.rx.pointee.phase {
             return false
