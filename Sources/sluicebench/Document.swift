@@ -2,8 +2,8 @@ import FoundationEssentials
 import Glibc
 
 /// The JSON form of the results.
-struct Document: Encodable {
-    struct Machine: Encodable {
+struct Document: Codable {
+    struct Machine: Codable {
         let kernel: String
         let processor: String
         let processors: Int
@@ -17,7 +17,7 @@ struct Document: Encodable {
 
         var line: String { "Linux \(kernel), \(processors) x \(processor)" }
     }
-    struct Line: Encodable {
+    struct Line: Codable {
         let contest: String
         let contestant: String
         /// Medians over the rounds; times in nanoseconds.
@@ -26,7 +26,7 @@ struct Document: Encodable {
         let disturbed: Int
         let skipped: String?
     }
-    struct Figure: Encodable {
+    struct Figure: Codable {
         let name: String
         let goal: String
         let measured: Double?
@@ -63,6 +63,16 @@ struct Document: Encodable {
             Figure(
                 name: $0.name, goal: $0.asked, measured: $0.value(found), unit: $0.unit, verdict: $0.verdict(found).rawValue,
                 rounds: $0.rounds(found))
+        }
+    }
+
+    /// Reads what an earlier run wrote.
+    init(file: String) throws {
+        guard let text = contents(of: file) else { throw BenchError.system(file) }
+        do {
+            self = try JSONDecoder().decode(Document.self, from: Data(text.utf8))
+        } catch {
+            throw BenchError("\(file) is not what --json writes: \(error)")
         }
     }
 

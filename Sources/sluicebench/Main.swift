@@ -13,6 +13,10 @@ struct Sluicebench: ParsableCommand {
     var quick = false
     @Option(help: ArgumentHelp("Also write all results to this file as JSON.", valueName: "file"))
     var json: String?
+    @Option(help: ArgumentHelp("Also draw the main results to this file, as SVG.", valueName: "file"))
+    var svg: String?
+    @Option(help: ArgumentHelp("Measure nothing: draw the results that --json wrote to this file.", valueName: "file"))
+    var from: String?
     @Option(help: ArgumentHelp("The preload library.", valueName: "file"))
     var library: String?
     @Option(help: ArgumentHelp("The program that is measured.", valueName: "file"))
@@ -30,7 +34,12 @@ struct Sluicebench: ParsableCommand {
     @Flag(help: "Show the names of the contests and end.")
     var list = false
 
+    func validate() throws {
+        if from != nil && svg == nil { throw ValidationError("--from wants --svg FILE") }
+    }
+
     mutating func run() throws {
+        if let from, let svg { return try write(Picture(Document(file: from)).text, to: svg) }
         let pace = quick ? Pace.quick : Pace.full
         let cores = try Cores()
         let program = try self.peer ?? find("bench-peer", ["", "../lib/sluice/"])
@@ -56,7 +65,9 @@ struct Sluicebench: ParsableCommand {
         print(Lifecycles.callTable(contests, arena.results))
         print(table(goals, arena.results, complete: only.isEmpty))
         print(arena.summary)
-        if let json { try write(Document(arena, contests, goals).text(), to: json) }
+        let document = Document(arena, contests, goals)
+        if let json { try write(document.text(), to: json) }
+        if let svg { try write(Picture(document).text, to: svg) }
         if arena.results.haveFailures { throw ExitCode(1) }
     }
 
