@@ -25,11 +25,11 @@ version=${version#sluice }
 
 quietly "$top/Scripts/install" --built --prefix "$work/prefix" || not_ok "install" "failed"
 (cd "$work/prefix" && find . -type f | sed 's,^\./,,' | sort) > "$work/installed"
-# Mode, owner, size, date, time, name.
-gzip -dc "$tar" | TZ=UTC tar --full-time --numeric-owner -tvf - > "$work/tar.list"
-dpkg-deb --fsys-tarfile "$deb" | TZ=UTC tar --full-time --numeric-owner -tvf - > "$work/deb.list"
-mkdir "$work/tree"
-dpkg-deb -R "$deb" "$work/tree"
+# Unpacks an archive into a folder and lists it: mode, owner, size, date, time, name.
+unpack() { mkdir -p "$1" && TZ=UTC tar -C "$1" --full-time --numeric-owner -xvvf -; }
+gzip -dc "$tar" | unpack "$work/opt" > "$work/tar.list"
+dpkg-deb --fsys-tarfile "$deb" | unpack "$work/tree" > "$work/deb.list"
+dpkg-deb -e "$deb" "$work/tree/DEBIAN"
 # What each package has of its own in a name, taken away.
 own="^sluice-$version/|^\./(usr/)?"
 moment=$(TZ=UTC date -d "@$(git -C "$top" log -1 --format=%ct)" '+%Y-%m-%d %H:%M:%S')
@@ -131,7 +131,7 @@ elif ! "${inside[@]}" /bin/bash -c ': < <(:)' 2> "$work/why"; then
     skip "installed and used in a clean root directory" "no root directory of one's own here: $(head -n 1 "$work/why")"
 else
     before=$(seen)
-    tar -C "$root/opt" -xzf "$tar"
+    mv "$work/opt/sluice-$version" "$root/opt/"
     use tar "/opt/sluice-$version/bin"
     rm -rf "$root/opt/sluice-$version"
     difference=$(diff <(say "$before") <(seen)) && ok "tar: removed without a trace" || not_ok "tar: removed without a trace" "$difference"
