@@ -41,27 +41,31 @@ public enum StackCounter {
     /// How many places are in use.
     public static var count: Int { 18 }
 
-    /// Name in tools and what is counted, for the counter at `place`; nil for places not in use.
-    public static func row(_ place: Int) -> (name: StaticString, doc: StaticString)? {
+    /// Name in tools, what it is a number of, and what is counted, for the counter at `place`; nil for places not in use.
+    public static func row(_ place: Int) -> (name: StaticString, unit: StaticString, doc: StaticString)? {
         switch place {
-        case endpointsMade: ("endpoints_made", "Sockets that got an endpoint.")
-        case endpointsRefused: ("endpoints_refused", "Sockets that got none: no memory, no descriptor, or the table is full.")
-        case lanesOpened: ("lanes_opened", "Lanes that were opened.")
-        case lanesHandedBack: ("lanes_handed_back", "Lanes that were handed back to the kernel.")
-        case meetingsStarted: ("meetings_started", "Meetings that this side started.")
-        case meetingsFailed: ("meetings_failed", "Meetings that ended without a lane.")
-        case proofsRefused: ("proofs_refused", "Peers that could not prove that they hold the other end.")
-        case regionsMapped: ("regions_mapped", "Pair regions that were made, or taken from a peer.")
-        case regionsUnmapped: ("regions_unmapped", "Pair regions that were left.")
-        case bellsRung: ("bells_rung", "Bells that were rung for peers that sleep.")
-        case sleeps: ("sleeps", "Waits with a lane that slept in the kernel.")
-        case spins: ("spins", "Waits that spun.")
-        case spinsPaid: ("spins_paid", "Waits that ended while spinning.")
-        case damagedWords: ("damaged_words", "Words of a peer that cannot be; each closed a lane.")
-        case survivorResets: ("survivor_resets", "Connections that were reset because their peer died with unread bytes.")
-        case descriptorShortages: ("descriptor_shortages", "Times that descriptors ran out and own ones were given up.")
-        case ringBytesEnded: ("ring_bytes_ended", "Bytes put into rings or read from them, of sockets that have ended.")
-        case peersAwaited: ("peers_awaited", "Calls that left a lane at once and waited for the peer to take back unread bytes.")
+        case endpointsMade: ("endpoints_made", "sockets", "Sockets that got an endpoint.")
+        case endpointsRefused:
+            ("endpoints_refused", "sockets", "Sockets that got none: no memory, no descriptor, or the table is full.")
+        case lanesOpened: ("lanes_opened", "lanes", "Lanes that were opened.")
+        case lanesHandedBack: ("lanes_handed_back", "lanes", "Lanes that were handed back to the kernel.")
+        case meetingsStarted: ("meetings_started", "meetings", "Meetings that this side started.")
+        case meetingsFailed: ("meetings_failed", "meetings", "Meetings that ended without a lane.")
+        case proofsRefused: ("proofs_refused", "peers", "Peers that could not prove that they hold the other end.")
+        case regionsMapped: ("regions_mapped", "regions", "Pair regions that were made, or taken from a peer.")
+        case regionsUnmapped: ("regions_unmapped", "regions", "Pair regions that were left.")
+        case bellsRung: ("bells_rung", "wake-ups", "Bells that were rung for peers that sleep.")
+        case sleeps: ("sleeps", "waits", "Waits with a lane that slept in the kernel.")
+        case spins: ("spins", "waits", "Waits that spun.")
+        case spinsPaid: ("spins_paid", "waits", "Waits that ended while spinning.")
+        case damagedWords: ("damaged_words", "words", "Words of a peer that cannot be; each closed a lane.")
+        case survivorResets:
+            ("survivor_resets", "connections", "Connections that were reset because their peer died with unread bytes.")
+        case descriptorShortages:
+            ("descriptor_shortages", "shortages", "Times that descriptors ran out and own ones were given up.")
+        case ringBytesEnded: ("ring_bytes_ended", "bytes", "Bytes put into rings or read from them, of sockets that have ended.")
+        case peersAwaited:
+            ("peers_awaited", "calls", "Calls that left a lane at once and waited for the peer to take back unread bytes.")
         default: nil
         }
     }

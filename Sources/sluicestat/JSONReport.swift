@@ -3,7 +3,8 @@ import Counters
 import FoundationEssentials
 import Settings
 
-/// The forms of `--json`. Members that are unknown are absent. The key `version` grows when a member changes its meaning.
+/// The forms of `--json`, which `Scripts/schemas/sluicestat.schema.json` describes. Members that are unknown are absent. The key
+/// `version` grows when a member changes its meaning.
 enum JSONReport {
     struct Netstat: Encodable {
         var version = 1
@@ -95,10 +96,15 @@ enum JSONReport {
         var isCut: Bool
     }
 
-    static func text(_ value: some Encodable) -> String {
+    static func text(_ value: some Encodable) -> String { text(value, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) }
+
+    /// All in one line.
+    static func line(_ value: some Encodable) -> String { text(value, [.sortedKeys, .withoutEscapingSlashes]) }
+
+    private static func text(_ value: some Encodable, _ format: JSONEncoder.OutputFormatting) -> String {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.outputFormatting = format
         // Only numbers and valid text are encoded, which cannot fail.
         guard let bytes = try? encoder.encode(value) else { fail("cannot write JSON", .unreadable) }
         return String(decoding: bytes, as: UTF8.self)

@@ -6,6 +6,8 @@ struct KernelSockets {
     private(set) var byInode: [UInt64: Int] = [:]
     private(set) var byCookie: [UInt64: Int] = [:]
     private var known: Set<String> = []
+    /// Namespaces that were read from /proc, which does not tell cookies.
+    private var withoutCookies: Set<String> = []
     let ownNamespace: String
     let includesUDP: Bool
 
@@ -17,8 +19,8 @@ struct KernelSockets {
     }
 
     /// Adds the sockets of the namespace that the process lives in, once.
-    mutating func addNamespace(of process: ProcessRecord) {
-        guard let namespace = process.namespace, known.insert(namespace).inserted else { return }
+    mutating func add(_ namespace: String, of process: ProcessRecord) {
+        guard known.insert(namespace).inserted else { return }
         let own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)
         let other = open("/proc/\(process.id)/ns/net", O_RDONLY | O_CLOEXEC)
         defer {
@@ -36,10 +38,18 @@ struct KernelSockets {
         if !isDone { addFromProc("/proc/\(process.id)", namespace) }
     }
 
-    private mutating func add(_ socket: KernelSocket) {
-        if socket.inode != 0 { byInode[socket.inode] = all.count }
-        if let cookie = socket.cookie { byCookie[cookie] = all.count }
-        all.append(socket)
+    /// Adds a socket, or what is told of one once more: while sockets come and go, the kernel's list may name one twice, or its
+    /// connection in the state before and in the one after. The later word counts.
+    mutating func add(_ socket: KernelSocket) {
+        let known = socket.cookie.flatMap { byCookie[$0] } ?? (socket.inode == 0 ? nil : byInode[socket.inode])
+        let place = known ?? all.count
+        if socket.inode != 0 { byInode[socket.inode] = place }
+        if let cookie = socket.cookie { byCookie[cookie] = place }
+        if known == nil {
+            all.append(socket)
+        } else {
+            all[place] = socket
+        }
     }
 
     private mutating func addFromSockDiag(_ namespace: String) -> Bool {
@@ -56,7 +66,11 @@ struct KernelSockets {
         return true
     }
 
+    /// Are the cookies of this namespace's sockets known?
+    func tellsCookies(_ namespace: String) -> Bool { !withoutCookies.contains(namespace) }
+
     private mutating func addFromProc(_ directory: String, _ namespace: String) {
+        withoutCookies.insert(namespace)
         for isTCP in includesUDP ? [true, false] : [true] {
             for isIPv6 in [false, true] {
                 let path = "\(directory)/net/\(isTCP ? "tcp" : "udp")\(isIPv6 ? "6" : "")"

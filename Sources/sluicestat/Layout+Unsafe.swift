@@ -38,7 +38,9 @@ enum Layout {
                 row.bytes == 4
                     ? UInt64(bytes.number(UInt32.self, at: counters + row.offset) ?? 0)
                     : bytes.number(UInt64.self, at: counters + row.offset) ?? 0
-            }, rxPackets: raw.counters.rx_packets, txPackets: raw.counters.tx_packets, drops: raw.counters.drops)
+            }, rxPackets: raw.counters.rx_packets, txPackets: raw.counters.tx_packets, drops: raw.counters.drops,
+            rxRingBytes: raw.counters.rx_ring_bytes, txRingBytes: raw.counters.tx_ring_bytes,
+            rxKernelBytes: raw.counters.rx_kernel_bytes, txKernelBytes: raw.counters.tx_kernel_bytes)
     }
 
     private static func address(_ raw: sl_address) -> SocketAddress {

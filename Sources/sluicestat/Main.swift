@@ -11,12 +11,19 @@ import Glibc
                 Reads without stopping anything; you see processes of your own, or all as root.
 
                 Exit status: 0 success; 1 the process or descriptor does not exist, is no socket, or does not run under \
-                Sluice; 2 it may not be read; 64 wrong usage.
+                Sluice; 2 it, or a file, may not be read or written; 64 wrong usage.
+
+                JSON follows the schema share/sluice/sluicestat.schema.json of the installation; see sluicestat(1).
                 """,
             version: SLC_VERSION,
-            subcommands: [Netstat.self, Why.self, Tables.self])
+            subcommands: [
+                Netstat.self, Why.self, Stacks.self, Stats.self, DescribeStats.self, Tables.self,
+            ])
     }
 }
+
+/// Help of `--json`, the same everywhere.
+let jsonHelp: ArgumentHelp = "Writes JSON, as its schema tells."
 
 /// Why the tool ends without success.
 enum Failure: Int32 {

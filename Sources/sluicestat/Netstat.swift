@@ -15,10 +15,7 @@ struct Netstat: ParsableCommand {
                 Ipkts, Opkts and Dpkts count what travelled in user space: one publication of a stream or one datagram; \
                 Dpkts are drops. They are - for sockets that Sluice does not track. UDP states are Idle and Connected.
 
-                JSON: an object with version, unreadable_processes and sockets, an array of objects with protocol, local \
-                and remote (address, port), state, interface, lane (kernel, meeting or loopback; absent when Sluice does \
-                not track it), reason (number, name, sentence, action; absent on the loopback lane), uid, inode, cookie, \
-                holders (pid, fd, user, command) and counters (see: sluicestat tables counters). What is unknown is absent.
+                Each socket stands in one row, also one that comes or goes meanwhile.
                 """)
     }
 
@@ -37,7 +34,7 @@ struct Netstat: ParsableCommand {
     @Option(name: [.customShort("P")], help: "Only this protocol: tcp or udp.")
     var transport: TransportProtocol?
 
-    @Flag(help: "Writes JSON instead of a table.")
+    @Flag(help: jsonHelp)
     var json = false
 
     func run() throws {
@@ -51,11 +48,9 @@ struct Netstat: ParsableCommand {
         } else {
             print(table(rows, survey, interfaces).text, terminator: "")
         }
-        for bad in survey.badStacks where verbose {
-            warn("process \(bad.process): \(bad.error.sentence)")
-        }
-        if verbose, scan.unreadable > 0 {
-            warn("\(scan.unreadable) processes could not be read (root sees all)")
+        if verbose {
+            survey.found.warnOfBadStacks()
+            scan.warnOfUnreadable()
         }
     }
 

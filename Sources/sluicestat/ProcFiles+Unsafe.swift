@@ -1,9 +1,17 @@
 import Glibc
+import Synchronization
+
+/// Names by number: each question reads a file, or asks a server.
+private let userNames = Mutex<[UInt32: String]>([:])
 
 /// The name of the user, or the number where it has none.
 func userName(_ id: UInt32) -> String {
-    guard let entry = getpwuid(id), let name = entry.pointee.pw_name else { return String(id) }
-    return String(cString: name)
+    userNames.withLock { names in
+        if let name = names[id] { return name }
+        let name = getpwuid(id)?.pointee.pw_name.map { String(cString: $0) } ?? String(id)
+        names[id] = name
+        return name
+    }
 }
 
 /// The names in a directory but `.` and `..`; nil with errno when it can't be read.

@@ -8,8 +8,21 @@ struct ProcessRecord {
     var socketDescriptors: [UInt64: [Int32]]
     /// Descriptors whose link says that they are a stack.
     var stackDescriptors: [Int32]
+
     /// Identifies its network namespace; nil when /proc does not tell.
-    var namespace: String?
+    var namespace: String? { linkText("/proc/\(id)/ns/net") }
+
+    /// Did it make the stack that says so of its maker? (In a container it knows itself by another number.)
+    func made(_ header: StackHeader) -> Bool {
+        UInt32(bitPattern: id) == header.processID || innerID == header.processID
+    }
+
+    /// The process id that it has in its own namespace; nil when /proc does not tell.
+    private var innerID: UInt32? {
+        let lines = (fileBytes("/proc/\(id)/status") ?? []).split(separator: UInt8(ascii: "\n"))
+        guard let line = lines.first(where: { $0.starts(with: "NSpid:".utf8) }) else { return nil }
+        return line.split(whereSeparator: { $0 == 9 || $0 == 32 }).last.flatMap { UInt32(String(decoding: $0, as: UTF8.self)) }
+    }
 
     /// The short name of the program.
     var command: String {
@@ -31,11 +44,15 @@ struct ProcessRecord {
         guard stat(directory, &status) == 0, let names = directoryEntries("\(directory)/fd") else { return nil }
         self.id = id
         userID = status.st_uid
-        namespace = linkText("\(directory)/ns/net")
         socketDescriptors = [:]
         stackDescriptors = []
         for name in names {
-            guard let descriptor = Int32(name), let text = linkText("\(directory)/fd/\(name)") else { continue }
+            guard let descriptor = Int32(name) else { continue }
+            guard let text = linkText("\(directory)/fd/\(name)") else {
+                // A process may be protected so that its descriptors are listed, but not told.
+                if errno == EACCES || errno == EPERM { return nil }
+                continue
+            }
             if text.hasPrefix("socket:["), let inode = UInt64(text.dropFirst(8).dropLast()) {
                 socketDescriptors[inode, default: []].append(descriptor)
             } else if text == StackFile.linkText {

@@ -46,6 +46,10 @@ struct EndpointRecord {
     var rxPackets: UInt64
     var txPackets: UInt64
     var drops: UInt64
+    var rxRingBytes: UInt64
+    var txRingBytes: UInt64
+    var rxKernelBytes: UInt64
+    var txKernelBytes: UInt64
 }
 
 extension EndpointRecord {
@@ -53,6 +57,8 @@ extension EndpointRecord {
     var isBound: Bool {
         [SL_ENDPOINT_LISTENING, SL_ENDPOINT_CONNECTING, SL_ENDPOINT_CONNECTED].contains { UInt32($0) == state }
     }
+
+    var isConnected: Bool { state == UInt32(SL_ENDPOINT_CONNECTED) }
 
     /// The socket's bytes travel in shared memory.
     var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) && reason == Reason.none.number && !hasLeftLane }

@@ -30,54 +30,33 @@ struct SocketRow {
     }
 }
 
-/// A stack and the processes that hold it (places in `Survey.processes`; several after a fork).
-struct StackHolding {
-    var record: StackRecord
-    var holders: [Int]
-}
-
 /// Everything that the tool knows at one moment: processes, their stacks, the kernel's sockets, and the rows made of them.
 struct Survey {
-    let processes: [ProcessRecord]
-    private(set) var stacks: [StackHolding] = []
-    /// Stacks that could not be read, with the process and the reason.
-    private(set) var badStacks: [(process: Int32, error: StackError)] = []
+    let found: StackSurvey
     private(set) var kernel: KernelSockets
     private(set) var rows: [SocketRow] = []
+    /// Places of the processes that hold a stack.
+    private let withStack: Set<Int>
     /// Why the processes, which have loaded the library, do not track a TCP socket; nil: for what their stacks tell.
     var untracked: Reason?
 
     /// Looks at these processes and at all sockets of their network namespaces and of the tool's own.
     init(_ processes: [ProcessRecord], includesUDP: Bool) {
-        self.processes = processes
+        found = StackSurvey(processes)
+        withStack = Set(found.stacks.flatMap { $0.holders })
         kernel = KernelSockets(includesUDP: includesUDP)
-        readStacks()
-        for process in processes where !process.stackDescriptors.isEmpty { kernel.addNamespace(of: process) }
-        join()
+        let namespaces = processes.map { $0.stackDescriptors.isEmpty ? nil : $0.namespace }
+        for (process, namespace) in zip(processes, namespaces) {
+            if let namespace { kernel.add(namespace, of: process) }
+        }
+        join(namespaces)
     }
 
-    private mutating func readStacks() {
-        var places: [FileIdentity: Int] = [:]
-        for (place, process) in processes.enumerated() {
-            for descriptor in process.stackDescriptors {
-                guard let file = StackFile(path: "/proc/\(process.id)/fd/\(descriptor)") else { continue }
-                if let known = places[file.identity] {
-                    if stacks[known].holders.last != place { stacks[known].holders.append(place) }
-                    continue
-                }
-                do throws(StackError) {
-                    let record = try StackRecord(file)
-                    places[file.identity] = stacks.count
-                    stacks.append(StackHolding(record: record, holders: [place]))
-                } catch {
-                    badStacks.append((process.id, error))
-                }
-            }
-        }
-    }
+    var processes: [ProcessRecord] { found.processes }
+    var stacks: [StackHolding] { found.stacks }
 
     /// Makes one row for each kernel socket, and one for each endpoint that has none.
-    private mutating func join() {
+    private mutating func join(_ namespaces: [String?]) {
         rows = kernel.all.map { SocketRow(kernel: $0) }
         for (place, process) in processes.enumerated() {
             for (inode, descriptors) in process.socketDescriptors {
@@ -85,9 +64,13 @@ struct Survey {
                 rows[index].holders += descriptors.map { SocketRow.Holder(process: place, descriptor: $0) }
             }
         }
+        let addressed = Set(kernel.all.map { NamedPair(namespace: $0.namespace, pair: AddressPair($0)) })
+        // Rows of endpoints that the kernel does not list, by cookie.
+        var alone: [UInt64: Int] = [:]
         for stack in stacks {
             let byAddress = cookieless(stack.holders)
             let byDescriptor = descriptors(stack)
+            let namespace = stack.holders.first.flatMap { namespaces[$0] } ?? kernel.ownNamespace
             for endpoint in stack.record.endpoints {
                 if endpoint.cookie == 0, let index = byDescriptor[endpoint.descriptor], rows[index].endpoint == nil {
                     give(endpoint, to: index)
@@ -95,20 +78,33 @@ struct Survey {
                     if isHeld(kernel.all[index].inode, stack.holders) { give(endpoint, to: index) }
                 } else if let index = byAddress[AddressPair(endpoint)] {
                     give(endpoint, to: index)
+                } else if let index = alone[endpoint.cookie], areJoined(rows[index], stack) {
+                    give(endpoint, to: index)
                 } else if endpoint.isBound {
-                    let number = byDescriptor[endpoint.descriptor] == nil ? endpoint.descriptor : -1
-                    let holders = stack.holders.map { place in
-                        SocketRow.Holder(process: place, descriptor: isOwn(number, place, stack) ? number : -1)
-                    }
-                    rows.append(SocketRow(endpoint: endpoint, holders: holders))
+                    // Without its cookie the kernel's row of these addresses is taken for it: it came or went meanwhile.
+                    let isListed = addressed.contains(NamedPair(namespace: namespace, pair: AddressPair(endpoint)))
+                    if isListed, endpoint.cookie == 0 || !kernel.tellsCookies(namespace) { continue }
+                    if endpoint.cookie != 0 { alone[endpoint.cookie] = rows.count }
+                    rows.append(SocketRow(endpoint: endpoint, holders: holders(of: endpoint, stack, byDescriptor)))
                 }
             }
         }
     }
 
+    /// Since a fork two stacks may know one socket: then a process has both.
+    private func areJoined(_ row: SocketRow, _ stack: StackHolding) -> Bool {
+        row.holders.contains { stack.holders.contains($0.process) }
+    }
+
+    /// Who holds an endpoint that the kernel does not list.
+    private func holders(of endpoint: EndpointRecord, _ stack: StackHolding, _ byDescriptor: [Int32: Int]) -> [SocketRow.Holder] {
+        let number = byDescriptor[endpoint.descriptor] == nil ? endpoint.descriptor : -1
+        return stack.holders.map { SocketRow.Holder(process: $0, descriptor: isOwn(number, $0, stack) ? number : -1) }
+    }
+
     /// Has the stack's own process a socket of this number? (One that the kernel has reset is in none of the kernel's lists.)
     private func isOwn(_ number: Int32, _ place: Int, _ stack: StackHolding) -> Bool {
-        processes[place].id == Int32(truncatingIfNeeded: stack.record.header.processID)
+        processes[place].made(stack.record.header)
             && processes[place].socketDescriptors.values.contains { $0.contains(number) }
     }
 
@@ -125,7 +121,7 @@ struct Survey {
     /// The number of the reason why the socket travels by the kernel; nil: it does not, or none of its processes is under Sluice.
     func reason(of row: SocketRow) -> UInt32? {
         if let endpoint = row.endpoint { return endpoint.isBypassed ? nil : endpoint.reason }
-        let hasStack = row.holders.contains { holder in stacks.contains { $0.holders.contains(holder.process) } }
+        let hasStack = row.holders.contains { withStack.contains($0.process) }
         guard hasStack || untracked != nil && !row.holders.isEmpty else { return nil }
         return row.isTCP ? (untracked ?? .foreignOrigin).number : Reason.kind.number
     }
@@ -134,7 +130,7 @@ struct Survey {
     /// sharer the number may be another socket.
     private func descriptors(_ stack: StackHolding) -> [Int32: Int] {
         var found: [Int32: Int] = [:]
-        for holder in stack.holders where processes[holder].id == Int32(truncatingIfNeeded: stack.record.header.processID) {
+        for holder in stack.holders where processes[holder].made(stack.record.header) {
             for (inode, numbers) in processes[holder].socketDescriptors {
                 guard let index = kernel.byInode[inode] else { continue }
                 for number in numbers { found[number] = index }
@@ -154,6 +150,11 @@ struct Survey {
         }
         return found
     }
+}
+
+private struct NamedPair: Hashable {
+    let namespace: String
+    let pair: AddressPair
 }
 
 private struct AddressPair: Hashable {

@@ -23,11 +23,32 @@ struct Tables: ParsableCommand {
     @Flag(help: "Writes a manual page.")
     var roff = false
 
+    @Flag(help: jsonHelp)
+    var json = false
+
+    func validate() throws {
+        if roff && json { throw ValidationError("Only one of --roff and --json.") }
+    }
+
     func run() throws {
+        if json {
+            print(JSONReport.text(report))
+            return
+        }
         switch table {
         case .settings: show("environment variables", Self.settings)
         case .reasons: show("why a socket is not accelerated", Self.reasons)
         case .counters: show("what is counted", Self.counters)
+        }
+    }
+
+    private var report: JSONReport.Tables {
+        switch table {
+        case .settings:
+            JSONReport.Tables(
+                settings: (0..<Setting.count).compactMap { Setting(rawValue: $0)?.definition }.map { JSONReport.SettingRow($0) })
+        case .reasons: JSONReport.Tables(reasons: (0..<Reason.count).map { JSONReport.ReasonNote($0) })
+        case .counters: JSONReport.Tables(counters: CounterText.all)
         }
     }
 
@@ -69,11 +90,9 @@ struct Tables: ParsableCommand {
     }
 
     static var counters: [Entry] {
-        let sockets = (0..<EndpointCounter.count).compactMap { EndpointCounter.row($0) }
-            .map { Entry(title: "\($0.name)", facts: "per socket", paragraph: "\($0.doc)") }
-        let processes = (0..<StackCounter.count).compactMap { StackCounter.row($0) }
-            .map { Entry(title: "\($0.name)", facts: "per process", paragraph: "\($0.doc)") }
-        return sockets + processes
+        (CounterText.ofSockets + CounterText.ofProcesses).map {
+            Entry(title: $0.name, facts: "per \($0.per.rawValue), in \($0.unit)", paragraph: $0.description)
+        }
     }
 
     private static func text(_ entries: [Entry]) -> String {

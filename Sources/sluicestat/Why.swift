@@ -21,31 +21,26 @@ struct Why: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             commandName: "why",
-            abstract: "Says for each socket of a process which lane it takes, and why not a better one.",
-            discussion: """
-                JSON: an object with version, pid, command, command_line, under_sluice, other_sockets (neither TCP nor \
-                UDP), sockets (as in netstat --json) and stacks (nonce, pid, uid, command, endpoints, is_cut, settings in \
-                force and counters by their names).
-                """)
+            abstract: "Says for each socket of a process which lane it takes, and why not a better one.")
     }
 
     @Argument(help: ArgumentHelp("A process, or one descriptor of it.", valueName: "PID[:FD]"))
     var socket: SocketName
 
-    @Flag(help: "Writes JSON instead of text.")
+    @Flag(help: jsonHelp)
     var json = false
 
     func run() throws {
-        let process = findProcess()
+        let process = ProcessRecord.found(socket.process)
         var survey = Survey([process], includesUDP: true)
-        if hasLoaded(process) { survey.untracked = isTurnedOff(process) ? .setting : .foreignOrigin }
+        if process.hasLoadedSluice { survey.untracked = process.isTurnedOff ? .setting : .foreignOrigin }
         var rows = survey.rows.filter { !$0.holders.isEmpty }
         if let descriptor = socket.descriptor {
             rows = rows.filter { $0.holders.contains { $0.descriptor == descriptor } }
             if rows.isEmpty { explainMissing(descriptor, process) }
         }
         rows.sort { ($0.holders.first?.descriptor ?? 0) < ($1.holders.first?.descriptor ?? 0) }
-        for bad in survey.badStacks { warn("process \(bad.process): \(bad.error.sentence)") }
+        survey.found.warnOfBadStacks()
         let others = process.socketDescriptors.keys.count { survey.kernel.byInode[$0] == nil }
         if json {
             let interfaces = Interfaces()
@@ -59,18 +54,7 @@ struct Why: ParsableCommand {
         } else if !rows.isEmpty || !survey.stacks.isEmpty {
             printSummary(rows, process, others, survey)
         }
-        guard survey.stacks.isEmpty else { return }
-        if !survey.badStacks.isEmpty { throw ExitCode(Failure.unreadable.rawValue) }
-        fail(absence(process), .notFound)
-    }
-
-    private func findProcess() -> ProcessRecord {
-        errno = 0
-        if let process = ProcessRecord(id: socket.process) { return process }
-        if errno == EACCES || errno == EPERM {
-            fail("process \(socket.process) may not be read: it belongs to another user or is protected", .unreadable)
-        }
-        fail("there is no process \(socket.process)", .notFound)
+        if survey.stacks.isEmpty { try process.failWithoutStack(survey.found) }
     }
 
     /// The descriptor is no socket of IPv4 or IPv6.
@@ -82,29 +66,6 @@ struct Why: ParsableCommand {
             fail("descriptor \(descriptor) is not bound, or not a TCP or UDP socket: it travels by the kernel", .notFound)
         }
         fail("descriptor \(descriptor) is no socket: \(printable(link.utf8))", .notFound)
-    }
-
-    private func hasLoaded(_ process: ProcessRecord) -> Bool {
-        fileBytes("/proc/\(process.id)/maps").map { String(decoding: $0, as: UTF8.self).contains("libsluice.so") } ?? false
-    }
-
-    /// Does its environment, as it was at start, turn acceleration off?
-    private func isTurnedOff(_ process: ProcessRecord) -> Bool {
-        let variables = (fileBytes("/proc/\(process.id)/environ") ?? []).split(separator: 0)
-        func value(_ name: String) -> Substring? {
-            variables.lazy.map { String(decoding: $0, as: UTF8.self) }.first { $0.hasPrefix(name + "=") }?.dropFirst(
-                name.count + 1)
-        }
-        guard value("EF_LOAD_ENV") != "0" else { return false }
-        return value("EF_DONT_ACCELERATE") == "1" || value("EF_TCP") == "0"
-    }
-
-    /// Why a process has no stack.
-    private func absence(_ process: ProcessRecord) -> String {
-        if hasLoaded(process) {
-            return "process \(process.id) has loaded Sluice, but has made no socket, or acceleration is off"
-        }
-        return "process \(process.id) does not run under Sluice (not started with it, statically linked, or set-uid)"
     }
 
     private func printSummary(_ rows: [SocketRow], _ process: ProcessRecord, _ others: Int, _ survey: Survey) {

@@ -139,6 +139,7 @@ expect "the manual of the settings, made from the table" 0 'EF_POLL_USEC' cat "$
 for page in sluice sluicestat sluicebench; do
     expect "the manual page of $page is there" 0 "^.TH ${page^^} 1" cat "$work/installed/share/man/man1/$page.1"
 done
+expect "the schema of sluicestat's JSON is there" 0 '"[$]defs"' cat "$work/installed/share/sluice/sluicestat.schema.json"
 # Options that the tool's help names and its page does not; then how many there are.
 options_without_words() {
     local option page count=0

@@ -106,6 +106,9 @@ import Testing
                     _ = JSONReport.ReasonNote(endpoint.reason)
                 }
                 _ = JSONReport.text(JSONReport.Stack(record))
+                var sum = StackSum(record)
+                sum.add(record)
+                _ = JSONReport.text(JSONReport.Stats(sum, process: nil))
             } catch {
                 outcomes.insert(error.sentence.prefix(20).description)
             }
@@ -212,6 +215,8 @@ import Testing
         let processRows = (0..<StackCounter.count).compactMap { StackCounter.row($0) }
         #expect(processRows.count == StackCounter.count && StackCounter.count <= Int(SL_STACK_COUNTERS))
         #expect(Set(processRows.map { "\($0.name)" }).count == StackCounter.count)
+        #expect(CounterText.all.count == rows.count + processRows.count && CounterText.all.allSatisfy { !$0.unit.isEmpty })
+        #expect(CounterText.ofSockets.allSatisfy { !$0.name.hasSuffix("_bytes") || $0.unit == "bytes" })
     }
 
     @Test("the tables print every entry, as text and as manual")

@@ -1,0 +1,39 @@
+import ArgumentParser
+import Glibc
+
+/// What commands ask of the one process that they were told.
+extension ProcessRecord {
+    /// The process of this number; ends the tool when there is none or it may not be read.
+    static func found(_ id: Int32) -> ProcessRecord {
+        errno = 0
+        if let process = ProcessRecord(id: id) { return process }
+        if errno == EACCES || errno == EPERM {
+            fail("process \(id) may not be read: it belongs to another user or is protected", .unreadable)
+        }
+        fail("there is no process \(id)", .notFound)
+    }
+
+    var hasLoadedSluice: Bool {
+        fileBytes("/proc/\(id)/maps").map { String(decoding: $0, as: UTF8.self).contains("libsluice.so") } ?? false
+    }
+
+    /// Does its environment, as it was at start, turn acceleration off?
+    var isTurnedOff: Bool {
+        let variables = (fileBytes("/proc/\(id)/environ") ?? []).split(separator: 0)
+        func value(_ name: String) -> Substring? {
+            variables.lazy.map { String(decoding: $0, as: UTF8.self) }.first { $0.hasPrefix(name + "=") }?.dropFirst(
+                name.count + 1)
+        }
+        guard value("EF_LOAD_ENV") != "0" else { return false }
+        return value("EF_DONT_ACCELERATE") == "1" || value("EF_TCP") == "0"
+    }
+
+    /// Ends the tool: the process has no stack, or none that can be read, which has been said.
+    func failWithoutStack(_ survey: StackSurvey) throws -> Never {
+        if !survey.badStacks.isEmpty { throw ExitCode(Failure.unreadable.rawValue) }
+        if hasLoadedSluice {
+            fail("process \(id) has loaded Sluice, but has made no socket, or acceleration is off", .notFound)
+        }
+        fail("process \(id) does not run under Sluice (not started with it, statically linked, or set-uid)", .notFound)
+    }
+}

@@ -1,0 +1,53 @@
+"""One end of a connection, which counts its bytes for itself.
+
+end.py serve          prints its port, and echoes what one connection brings
+end.py connect PORT   for each line `N SIZE` of its input: sends N messages of SIZE bytes, reads their echo, prints both sums;
+                      for `fork`: forks a child with a socket; for `name NAME`: takes that name
+"""
+import os
+import socket
+import sys
+
+if sys.argv[1] == "serve":
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    connection, _ = listener.accept()
+    while data := connection.recv(1 << 16):
+        connection.sendall(data)
+    sys.exit()
+
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
+print(connection.fileno(), connection.getsockname()[1], flush=True)
+sent = received = 0
+children = []
+for line in sys.stdin:
+    if line.startswith("name "):
+        with open("/proc/self/comm", "w", encoding="utf-8") as name:
+            name.write(line[5:].rstrip("\n"))
+        print("done", flush=True)
+        continue
+    if line.strip() == "fork":
+        # A child with a socket of its own, which lives as long as this process keeps the pipe.
+        mine, its = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(its)
+            own = socket.create_server(("127.0.0.1", 0))
+            print(os.getpid(), flush=True)
+            os.read(mine, 1)
+            os._exit(0)
+        os.close(mine)
+        children.append((child, its))
+        continue
+    count, size = map(int, line.split())
+    for _ in range(count):
+        connection.sendall(bytes(size))
+        sent += size
+        left = size
+        while left:
+            left -= len(connection.recv(left))
+        received += size
+    print(sent, received, flush=True)
+for child, its in children:
+    os.close(its)
+    os.waitpid(child, 0)
