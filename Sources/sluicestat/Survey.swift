@@ -84,8 +84,11 @@ struct Survey {
                     // Without its cookie the kernel's row of these addresses is taken for it: it came or went meanwhile.
                     let isListed = addressed.contains(NamedPair(namespace: namespace, pair: AddressPair(endpoint)))
                     if isListed, endpoint.cookie == 0 || !kernel.tellsCookies(namespace) { continue }
+                    let holders = holders(of: endpoint, stack, byDescriptor)
+                    // A young one tells neither cookie nor addresses: made after the look at the process, it has the kernel's row.
+                    if endpoint.cookie == 0, endpoint.local.port == 0, holders.allSatisfy({ $0.descriptor < 0 }) { continue }
                     if endpoint.cookie != 0 { alone[endpoint.cookie] = rows.count }
-                    rows.append(SocketRow(endpoint: endpoint, holders: holders(of: endpoint, stack, byDescriptor)))
+                    rows.append(SocketRow(endpoint: endpoint, holders: holders))
                 }
             }
         }
@@ -102,10 +105,14 @@ struct Survey {
         return stack.holders.map { SocketRow.Holder(process: $0, descriptor: isOwn(number, $0, stack) ? number : -1) }
     }
 
-    /// Has the stack's own process a socket of this number? (One that the kernel has reset is in none of the kernel's lists.)
+    /// Has the stack's own process a socket of this number, the same now as at the look at it? (One that the kernel has reset is
+    /// in none of the kernel's lists.)
     private func isOwn(_ number: Int32, _ place: Int, _ stack: StackHolding) -> Bool {
-        processes[place].made(stack.record.header)
-            && processes[place].socketDescriptors.values.contains { $0.contains(number) }
+        let process = processes[place]
+        guard process.made(stack.record.header),
+            let inode = process.socketDescriptors.first(where: { $0.value.contains(number) })?.key
+        else { return false }
+        return linkText("/proc/\(process.id)/fd/\(number)") == "socket:[\(inode)]"
     }
 
     /// A stack may claim any socket's cookie, but it speaks only for sockets that one of its own processes holds.

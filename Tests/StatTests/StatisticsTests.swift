@@ -41,6 +41,8 @@ import Testing
         image.add(
             lane: SL_LANE_KERNEL, local: SocketAddress(ipv4: 0x7f00_0001, port: pair.clientPort),
             remote: SocketAddress(ipv4: 0x7f00_0001, port: pair.port))
+        // One that tells nothing yet.
+        image.add(lane: SL_LANE_KERNEL)
         // One that the kernel does not list at all keeps its row.
         image.add(lane: SL_LANE_KERNEL, local: SocketAddress(ipv4: 0x7f00_0001, port: 1), remote: SocketAddress(ipv4: 1, port: 7))
         let memory = StackMemory(image.bytes)
@@ -50,6 +52,7 @@ import Testing
         withExtendedLifetime(memory) {}
         let rows = survey.rows.filter { $0.local.port == pair.clientPort && $0.remote.port == pair.port }
         #expect(rows.count == 1 && rows.first?.kernel != nil)
+        #expect(!survey.rows.contains { $0.kernel == nil && $0.local.port == 0 })
         #expect(survey.rows.count { $0.remote.port == 7 && $0.local.port == 1 } == 1)
     }
 
