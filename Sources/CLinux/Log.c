@@ -1,4 +1,4 @@
-// Lines on standard error, without stdio: it may be closed, full, or in the middle of a call of the program.
+// Lines on standard error or in a file, without stdio: it may be closed, full, or in the middle of a call of the program.
 #include "CLinux.h"
 #include <poll.h>
 #include <string.h>
@@ -18,7 +18,23 @@ static char *append_number(char *p, const char *end, long v) {
     return append(p, end, digits + n, sizeof digits - (size_t)n);
 }
 
-void slc_log(const char *text, const char *word, long number) {
+/// A file that grew beyond RLIMIT_FSIZE would raise SIGXFSZ in the program.
+static int is_within_limit(int fd, size_t n) {
+    struct stat file;
+    struct rlimit now;
+    if (slc_syscall3(SYS_fstat, fd, SLC_P(&file), 0) != 0) return 0;
+    if (!S_ISREG(file.st_mode)) return 1;
+    return slc_syscall6(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, SLC_P(&now), 0, 0) == 0 &&
+           (now.rlim_cur == RLIM_INFINITY || (rlim_t)file.st_size + n <= now.rlim_cur);
+}
+
+long slc_open_log(const char *path) {
+    // Without O_NONBLOCK a pipe that nobody reads would hold the program.
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    return slc_syscall4(SYS_openat, AT_FDCWD, SLC_P(path), flags, 0644);
+}
+
+void slc_log(int fd, const char *text, const char *word, long number) {
     char line[256], *p = line, *end = line + sizeof line - 1;
     p = append(p, end, "sluice[", 7);
     p = append_number(p, end, slc_getpid());
@@ -29,7 +45,8 @@ void slc_log(const char *text, const char *word, long number) {
         else p = append(p, end, text, 1);
     }
     *p++ = '\n';
-    struct pollfd standard_error = {.fd = 2, .events = POLLOUT};
+    struct pollfd place = {.fd = fd, .events = POLLOUT};
     struct timespec now = {0};
-    if (slc_ppoll(&standard_error, 1, &now, 0) == 1 && standard_error.revents == POLLOUT) slc_write(2, line, (size_t)(p - line));
+    if (slc_ppoll(&place, 1, &now, 0) == 1 && place.revents == POLLOUT && is_within_limit(fd, (size_t)(p - line)))
+        slc_write(fd, line, (size_t)(p - line));
 }

@@ -16,7 +16,7 @@ int slc_is_filtered(void) {
 }
 
 /// Every call with arguments that do nothing, or that concern the child's own copies.
-static void try_all(int with_peers_descriptors) {
+static void try_all(int with_peers_descriptors, int with_log_file) {
     struct rlimit none = {0, 0}, now;
     slc_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, SLC_P(&none), 0, 0, 0);
     slc_syscall6(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, SLC_P(&now), 0, 0);
@@ -50,19 +50,20 @@ static void try_all(int with_peers_descriptors) {
     slc_syscall3(SYS_tgkill, slc_getpid(), slc_syscall3(SYS_gettid, 0, 0, 0), 0);
     int word = 0;
     slc_syscall6(SYS_futex, SLC_P(&word), 1 /* FUTEX_WAKE */, 0, 0, 0, 0);
+    if (with_log_file) slc_open_log("");
     if (!with_peers_descriptors) return;
     slc_syscall3(434 /* pidfd_open */, slc_getpid(), 0, 0);
     slc_syscall3(438 /* pidfd_getfd */, -1, 0, 0);
 }
 
-int slc_trial(int with_peers_descriptors) {
+int slc_trial(int with_peers_descriptors, int with_log_file) {
     sigset_t every, before;
     memset(&every, 0xff, sizeof every);
     if (slc_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, SLC_P(&every), SLC_P(&before), 8, 0, 0) < 0) return 0;
     // A fork with no handlers and no signal at its end, that wait(2) of the program does not see.
     long pid = slc_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
     if (pid == 0) {
-        try_all(with_peers_descriptors);
+        try_all(with_peers_descriptors, with_log_file);
         for (;;) slc_syscall3(SYS_exit_group, 0, 0, 0);
     }
     int status = -1;

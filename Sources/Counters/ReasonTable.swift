@@ -40,7 +40,7 @@ extension Reason {
         case .setting:
             ReasonText(
                 "setting", "A setting turned the lane off for this socket.",
-                "Look at SLUICE_PORTS (a value that cannot be used keeps all out), EF_DONT_ACCELERATE, EF_TCP, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
+                "Look at SLUICE_PORTS (a value that cannot be used keeps all out), EF_DONT_ACCELERATE, EF_TCP, EF_FDTABLE_SIZE, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
             )
         case .consent:
             ReasonText(

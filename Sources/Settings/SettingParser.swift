@@ -15,6 +15,8 @@ extension SettingDefinition {
             return list(text, count, keepsUnknown: false)
         case .ports:
             return PortRules(text).map { Int64($0.count) }
+        case .text:
+            return count <= maximum ? Int64(count) : nil
         }
     }
 

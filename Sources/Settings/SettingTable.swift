@@ -2,9 +2,10 @@ extension Setting {
     /// The row of this setting. A switch and not an array: it needs no start-up work and no memory.
     public var definition: SettingDefinition {
         switch self {
-        case .loadEnvironment, .dontAccelerate, .tcp, .udp, .log, .tcpClientLoopback, .tcpServerLoopback,
-            .tcpListenHandover, .tcpConnectHandover, .ports:
+        case .loadEnvironment, .dontAccelerate, .tcp, .udp, .tcpClientLoopback, .tcpServerLoopback, .tcpListenHandover,
+            .tcpConnectHandover, .ports, .descriptorTableSize:
             selection
+        case .log, .logFile, .validateEnvironment: telling
         case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
             .tcpConnectSpin, .receiveMode:
             spinning
@@ -12,7 +13,7 @@ extension Setting {
         }
     }
 
-    /// What is accelerated, and what is said about it.
+    /// What is accelerated.
     private var selection: SettingDefinition {
         switch self {
         case .loadEnvironment:
@@ -22,7 +23,7 @@ extension Setting {
         case .tcp:
             .flag("EF_TCP", 1, "0: new TCP sockets travel by the kernel.")
         case .udp:
-            .flag("EF_UDP", 1, "0: new UDP sockets travel by the kernel.", status: .accepted)
+            .flag("EF_UDP", 1, "0: new UDP sockets travel by the kernel.", .accepted)
         case .tcpClientLoopback:
             .number(
                 "EF_TCP_CLIENT_LOOPBACK", 1, 0...4,
@@ -35,16 +36,37 @@ extension Setting {
             .flag("EF_TCP_LISTEN_HANDOVER", 0, "1: what this program accepts travels by the kernel.")
         case .tcpConnectHandover:
             .flag("EF_TCP_CONNECT_HANDOVER", 0, "1: connections that this program opens travel by the kernel.")
-        case .ports:
+        case .descriptorTableSize:
+            .number(
+                "EF_FDTABLE_SIZE", 0, 0...4_294_967_295,
+                "TCP sockets that get this descriptor number or a higher one travel by the kernel. 0: no limit.")
+        default:
             .number(
                 "SLUICE_PORTS", 0, 0...16,
                 "Which connections may have a lane, by the port of their accepting end: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22. 16 at most. A value that cannot be used lets none in.",
                 text: "all", kind: .ports)
+        }
+    }
+
+    /// What is said, and where.
+    private var telling: SettingDefinition {
+        switch self {
+        case .validateEnvironment:
+            .flag(
+                "EF_VALIDATE_ENV", 1,
+                "1: EF_ variables that neither Sluice nor Onload knows are named at the first socket, with the config_warnings of EF_LOG. Names that begin with EF_VI_ are passed over."
+            )
+        case .logFile:
+            .text(
+                "EF_LOG_FILE", 255,
+                "A file to whose end the lines of EF_LOG are written, in place of standard error. It is opened at the first socket and kept open; it may not be a symbolic link. Where that fails, the lines go to standard error. Once a program has used up its descriptors, they are lost.",
+                text: "standard error")
         default:
             .words(
                 "EF_LOG", .list,
                 "banner resource_warnings conn_drop config_warnings more_config_warnings usage_warnings", text: "none",
-                "What is written to stderr: words separated by commas, or 0 for nothing and 1 for all.")
+                "What is written to standard error, or to EF_LOG_FILE: words separated by commas, or 0 for nothing and 1 for all."
+            )
         }
     }
 
@@ -66,8 +88,8 @@ extension Setting {
         case .selectSpin: .spin("EF_SELECT_SPIN", "select and pselect spin.")
         case .pollSpin: .spin("EF_POLL_SPIN", "poll and ppoll spin.")
         case .epollSpin: .spin("EF_EPOLL_SPIN", "The epoll waits spin.")
-        case .tcpAcceptSpin: .flag("EF_TCP_ACCEPT_SPIN", 0, "Blocking accept calls spin.", status: .accepted)
-        case .tcpConnectSpin: .flag("EF_TCP_CONNECT_SPIN", 0, "Blocking connect calls spin.", status: .accepted)
+        case .tcpAcceptSpin: .flag("EF_TCP_ACCEPT_SPIN", 0, "Blocking accept calls spin.", .accepted)
+        case .tcpConnectSpin: .flag("EF_TCP_CONNECT_SPIN", 0, "Blocking connect calls spin.", .accepted)
         default:
             .number(
                 "_NET_KERNEL_BYPASS_RECV_MODE", -1, 0...1,

@@ -43,6 +43,12 @@ public struct Settings: Sendable {
     /// EF_TCP_LISTEN_HANDOVER, EF_TCP_CONNECT_HANDOVER: what is accepted, what is connected goes by the kernel.
     public var tcpListenHandover = false
     public var tcpConnectHandover = false
+    /// EF_VALIDATE_ENV: names of EF_ variables that are not known are told.
+    public var validateEnvironment = true
+    /// EF_LOG_FILE: bytes of the path, 0: none.
+    public var logFileBytes: Int64 = 0
+    /// EF_FDTABLE_SIZE: sockets with this number or a higher one stay in the kernel; 0: no limit.
+    public var descriptorTableSize: Int64 = 0
     /// SLUICE_PORTS.
     public var ports = PortRules()
     /// Bit n: the variable of the setting with place n was malformed or out of range, so its default holds.
@@ -93,6 +99,9 @@ public struct Settings: Sendable {
         case .tcpConnectHandover: tcpConnectHandover = isOn
         case .ports: break  // `load` keeps the rules themselves
         case .udp: udp = isOn
+        case .validateEnvironment: validateEnvironment = isOn
+        case .logFile: logFileBytes = value
+        case .descriptorTableSize: descriptorTableSize = value
         case .log: log = value
         case .tcpClientLoopback: tcpClientLoopback = isOn
         case .tcpServerLoopback: tcpServerLoopback = isOn
@@ -184,6 +193,9 @@ public struct Settings: Sendable {
         case .tcpListenHandover: tcpListenHandover ? 1 : 0
         case .tcpConnectHandover: tcpConnectHandover ? 1 : 0
         case .ports: Int64(ports.count)
+        case .validateEnvironment: validateEnvironment ? 1 : 0
+        case .logFile: logFileBytes
+        case .descriptorTableSize: descriptorTableSize
         }
     }
 }

@@ -16,6 +16,7 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
     guard s.tcp, !s.dontAccelerate, unsafe process.isOwner else { return nil }
     guard let e = unsafe StackMemory.allocate() else {
         count(StackCounter.endpointsRefused)
+        Log.introduce()
         Log.write(.resourceWarnings, "no endpoint for descriptor %d: it travels by the kernel", fd)
         return nil
     }
@@ -28,6 +29,10 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
     unsafe e.local.pointee.descriptor = fd
     unsafe e.pointee.descriptor = UInt32(bitPattern: fd) &+ 1
     unsafe e.pointee.state = state
+    if s.descriptorTableSize > 0 && fd >= s.descriptorTableSize {
+        unsafe e.pointee.flags = UInt32(SL_EP_GIVEN_UP)
+        unsafe e.pointee.reason = Reason.setting.number
+    }
     let word = unsafe DescriptorTable.word(kind: 1, address: UInt(bitPattern: e), generation: e.pointee.generation)
     unsafe process.lock.acquire()
     let fits = DescriptorTable.set(fd, word)

@@ -114,6 +114,14 @@ extension OwnDescriptor {
         unsafe Int32(bitPattern: slc_relaxed_u32(UnsafeMutableRawPointer(place).assumingMemoryBound(to: UInt32.self)))
     }
 
+    /// Calls `body` with the descriptor at `place`, unless it was given back. It must not wait.
+    public static func use(_ place: UnsafeMutablePointer<Int32>, _ body: (Int32) -> Void) {
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_add_u32($0, 1) }
+        let fd = unsafe load(place)
+        if fd >= 0 { body(fd) }
+        _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_sub_u32($0, 1) }
+    }
+
     /// Reads the event descriptor at `place` empty.
     public static func silence(_ place: UnsafeMutablePointer<Int32>) {
         _ = unsafe withUnsafeMutablePointer(to: &users) { unsafe slc_add_u32($0, 1) }

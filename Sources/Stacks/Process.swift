@@ -66,6 +66,7 @@ extension ProcessState {
             startNs = slc_now_ns()
             renewNonce()
             unsafe settings.load { unsafe sluice_getenv($0) }
+            EnvironmentReview.run(settings)
             random = settings.chaos
             // Chaos: a ring of one page is full and empty all the time.
             if random != 0 { settings.ringBytes = 4096 }

@@ -64,7 +64,7 @@ struct Tables: ParsableCommand {
     }
 
     static var settings: [Entry] {
-        (0..<Setting.count).compactMap { Setting(rawValue: $0)?.definition }.map { row in
+        SettingRows.all.map { row in
             var facts: [String] = []
             switch row.kind {
             case .flag: facts.append("0 or 1")
@@ -72,12 +72,18 @@ struct Tables: ParsableCommand {
             case .number: facts.append(row.maximum == Int64.max ? "from \(row.minimum)" : "\(row.minimum) to \(row.maximum)")
             case .powerOfTwo: facts.append("power of two, \(row.minimum) to \(row.maximum)")
             case .word: facts.append("one of: " + "\(row.words)".split(separator: " ").joined(separator: ", "))
+            case .text: facts.append("text of at most \(row.maximum)")
             case .list: facts.append("list of: " + "\(row.words)".split(separator: " ").joined(separator: ", "))
             }
             if !"\(row.unit)".isEmpty { facts[0] += " \(row.unit)" }
             facts.append("default " + ("\(row.defaultText)".isEmpty ? String(row.defaultValue) : "\(row.defaultText)"))
-            if row.status == .accepted { facts.append("accepted, without effect") }
-            return Entry(title: "\(row.name)", facts: facts.joined(separator: "; "), paragraph: "\(row.doc)")
+            switch row.status {
+            case .acts: break
+            case .accepted: facts.append("accepted, without effect")
+            case .notApplicable: facts.append("not applicable")
+            }
+            let paragraph = "\(row.absence)".isEmpty ? "\(row.doc)" : "\(row.doc) \(row.absence)"
+            return Entry(title: "\(row.name)", facts: facts.joined(separator: "; "), paragraph: paragraph)
         }
     }
 

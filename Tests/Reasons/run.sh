@@ -50,7 +50,7 @@ reason() {
 for name in none young meeting plain_peer consent proof namespace foreign_origin shared_by_fork resources exec passed foreign_call option urgent_data sealed_off peer_handed_back damaged ended kind listening; do
     reason "$name"
 done
-for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=htpp EF_DONT_ACCELERATE=1 EF_TCP=0; do
+for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=htpp EF_DONT_ACCELERATE=1 EF_TCP=0 EF_FDTABLE_SIZE=3; do
     reason setting "$variable"
 done
 # Each end has variables of its own: what keeps out what a program accepts says nothing of what it opens.
@@ -82,6 +82,7 @@ if [ "$(id -u)" -eq 0 ]; then
 else
     skip "consent between privileges" "dropping capabilities needs some"
 fi
+reason none EF_FDTABLE_SIZE=4096
 reason packet_filter SLUICE_WITH_FILTERS=refuse
 reason limit EF_SHARE_WITH=-1
 reason chaos SLUICE_CHAOS=3

@@ -59,7 +59,8 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
             ("SLUICE_RING_BYTES", "4096", 4096), ("SLUICE_WITH_FILTERS", "bypass", 1), ("SLUICE_WITH_FILTERS", "refuse", 2),
             ("SLUICE_PORTS", "6379", 1), ("SLUICE_PORTS", "1, 2-3 ,!22", 3),
             ("EF_TCP_LISTEN_HANDOVER", "1", 1), ("EF_TCP_CONNECT_HANDOVER", "1", 1), ("EF_TCP_ACCEPT_SPIN", "1", 1),
-            ("EF_TCP_CONNECT_SPIN", "+1", 1),
+            ("EF_TCP_CONNECT_SPIN", "+1", 1), ("EF_VALIDATE_ENV", "0", 0), ("EF_LOG_FILE", "/a b", 4),
+            ("EF_LOG_FILE", String(repeating: "x", count: 255), 255), ("EF_FDTABLE_SIZE", "64", 64),
         ])
     func single(_ name: String, _ text: String, _ value: Int64) throws {
         let loaded = settings([name: text])
@@ -83,7 +84,8 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
             ("SLUICE_PORTS", "1-"), ("SLUICE_PORTS", "-1"), ("SLUICE_PORTS", "1;2"), ("SLUICE_PORTS", "1 2"),
             ("SLUICE_PORTS", "http"),
             ("SLUICE_PORTS", String(repeating: "1,", count: 16) + "1"), ("_NET_KERNEL_BYPASS_RECV_MODE", "-1"),
-            ("EF_TCP", String(repeating: "0", count: 300)),
+            ("EF_TCP", String(repeating: "0", count: 300)), ("EF_LOG_FILE", String(repeating: "x", count: 256)),
+            ("EF_FDTABLE_SIZE", "-1"),
         ])
     func badValue(_ name: String, _ text: String) throws {
         let loaded = settings([name: text])
@@ -252,5 +254,67 @@ struct SeededGenerator: RandomNumberGenerator {
         #expect(admitted("!22") == [0, 21, 23, 6379, 65535] && admitted("!20-23,!65535") == [0, 6379])
         #expect(admitted("21-23,!22,6379") == [21, 23, 6379] && admitted("!6379,6379") == [])
         #expect(admitted("nonsense") == [], "what was meant is not known")
+    }
+}
+
+/// The rows of the settings that do nothing here.
+struct OtherRows: SettingVisitor {
+    var rows: [SettingDefinition] = []
+    mutating func visit(_ row: SettingDefinition) { rows.append(row) }
+
+    static let all: [SettingDefinition] = {
+        var visitor = OtherRows()
+        OtherSettings.visit(&visitor)
+        return visitor.rows
+    }()
+}
+
+@Suite struct OtherSettingsTests {
+    @Test("the table: every name stands once, with a default in its range, a text, and for what is absent one sentence why")
+    func table() {
+        let names = OtherRows.all.map { "\($0.name)" } + allSettings.map { "\($0.definition.name)" }
+        #expect(Set(names).count == names.count && OtherRows.all.count > 200)
+        for row in OtherRows.all {
+            #expect("\(row.name)".hasPrefix("EF_") && row.status != .acts && "\(row.doc)".hasSuffix("."), "\(row.name)")
+            let why = "\(row.absence)"
+            #expect(
+                (row.status == .notApplicable) == !why.isEmpty && why.count(where: { $0 == "." }) == (why.isEmpty ? 0 : 1),
+                "\(row.name)")
+            #expect((row.kind == .word) == !"\(row.words)".isEmpty && row.minimum < row.maximum, "\(row.name)")
+            let hasNumber = row.kind != .word && row.kind != .text
+            #expect(!hasNumber || row.defaultValue >= row.minimum && row.defaultValue <= row.maximum, "\(row.name)")
+            #expect(hasNumber || !"\(row.defaultText)".isEmpty, "\(row.name)")
+        }
+    }
+
+    @Test(
+        "values are checked as those of the settings that act",
+        arguments: [
+            ("EF_NO_FAIL", "0", true), ("EF_NO_FAIL", "2", false), ("EF_RXQ_SIZE", "-1", true), ("EF_RXQ_SIZE", "-2", false),
+            ("EF_TCP_SYN_OPTS", "0x7", true), ("EF_TCP_SYN_OPTS", "0x10", false), ("EF_MAX_ENDPOINTS", "4096", true),
+            ("EF_MAX_ENDPOINTS", "4097", false), ("EF_TCP_URG_MODE", "allow", true), ("EF_TCP_URG_MODE", "deny", false),
+            ("EF_NAME", "sixteen_letters_", true), ("EF_NAME", "seventeen_letters", false), ("EF_NAME", "", nil),
+            ("EF_NAME", nil, nil),
+        ] as [(String, String?, Bool?)])
+    func values(_ name: String, _ text: String?, _ isUsable: Bool?) throws {
+        let row = try #require(OtherRows.all.first { "\($0.name)" == name })
+        let value = text.map { Array($0.utf8CString) }
+        let found = row.isUsable { asked in
+            // The array stays alive until `isUsable` has returned, and nothing changes it.
+            String(cString: asked) == name ? value?.withUnsafeBufferPointer { $0.baseAddress } : nil
+        }
+        withExtendedLifetime(value) {}
+        #expect(found == isUsable)
+    }
+
+    @Test(
+        "names that are not in the table of what acts",
+        arguments: [
+            ("EF_NO_SUCH=1", true), ("EF_NAME=x", true), ("EF_TCP=1", false), ("EF_TCPX=1", true), ("EF_TC", true),
+            ("EF_=", true),
+            ("EF_VI_RXQ_SIZE=1", false), ("TEF_X=1", false), ("EF", false), ("=EF_X", false), ("", false),
+        ])
+    func foreign(_ variable: String, _ isForeign: Bool) {
+        #expect(variable.withCString { EnvironmentName(of: $0).isForeign } == isForeign)
     }
 }

@@ -165,9 +165,11 @@ SLC_HIDDEN uint32_t slc_parse_quota(const char *text, size_t n);
 SLC_HIDDEN uint32_t slc_cpu_quota(void);
 /// 1 when `fd` is a tmpfs file of exactly this size, sealed against shrinking, growing and further seals.
 SLC_HIDDEN long slc_is_sealed_memory(int fd, uint64_t bytes);
-/// One line `sluice[PID]: TEXT` on standard error, where %s stands for `word` and %d for `number`. Left out where it would block
-/// or raise SIGPIPE.
-SLC_HIDDEN void slc_log(const char *text, const char *word, long number);
+/// Opens a file for lines at its end, made where there is none; no symbolic link. The descriptor, or -errno.
+SLC_HIDDEN long slc_open_log(const char *path);
+/// One line `sluice[PID]: TEXT` to `fd`, where %s stands for `word` and %d for `number`. Left out where it would block, or
+/// raise SIGPIPE or SIGXFSZ.
+SLC_HIDDEN void slc_log(int fd, const char *text, const char *word, long number);
 /// 1 when the process has exactly the capabilities, effective and permitted, of the calling thread (capget(2)); 0: others; or -errno.
 SLC_HIDDEN long slc_has_our_capabilities(int pid);
 /// SO_PEERCRED: process id of the other end, in our namespace.
@@ -176,8 +178,9 @@ SLC_HIDDEN long slc_peer_pid(int fd);
 SLC_HIDDEN char *slc_find_line(const char *path, const char *start, char *text, size_t size);
 /// Is this thread under a filter of system calls (seccomp)?
 SLC_HIDDEN int slc_is_filtered(void);
-/// Does a child live that makes every system call of ours once, with those that take descriptors of others or without?
-SLC_HIDDEN int slc_trial(int with_peers_descriptors);
+/// Does a child live that makes every system call of ours once, with those that take descriptors of others or without, with the
+/// opening of a log file or without?
+SLC_HIDDEN int slc_trial(int with_peers_descriptors, int with_log_file);
 /// slc_foreign_descriptor fails from now on: a filter kills at it.
 SLC_HIDDEN void slc_refuse_foreign_descriptors(void);
 /// A duplicate of another process's descriptor (pidfd_getfd(2): what ptrace access allows).

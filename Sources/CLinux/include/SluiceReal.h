@@ -24,6 +24,8 @@ long sluice_real_epoll_pwait(int set, struct epoll_event *events, int max, int64
 long sluice_real_sendfile(int fd, int in, off_t *offset, size_t count);
 /// getenv by secure_getenv's rule, usable before main.
 const char *sluice_getenv(const char *name);
+/// NAME=value at `place`, which grows by one from 0 to the null at the end; none in a program that secure_getenv refuses.
+const char *sluice_variable(long place);
 /// From now on the core is asked to give its descriptors back when the program gets this number or a higher one.
 void sluice_crowded_from(int fd);
 

@@ -137,7 +137,9 @@ typedef struct sl_stack_header {
     char command[32];
     uint64_t settings[32];       ///< effective numeric settings, by their place in the settings table
     uint64_t counters[SL_STACK_COUNTERS];
-    uint64_t reserved2[4];
+    uint64_t settings_given;     ///< bit n: the variable of the setting with place n was set, and its value taken
+    uint64_t settings_bad;       ///< bit n: its value could not be used
+    uint64_t reserved2[2];
 } sl_stack_header;
 _Static_assert(sizeof(sl_stack_header) == 640, "sl_stack_header");
 _Static_assert(offsetof(sl_stack_header, settings) == 96, "sl_stack_header.settings");

@@ -33,6 +33,7 @@ import Stacks
     unsafe process.lock.acquire()
     Waiter.retireBells()
     LentEndpoints.retireDescriptors()
+    LogFile.retireDescriptor()
     var next = unsafe process.pairs
     while let pair = unsafe next {
         unsafe pair.retireDescriptors()

@@ -23,6 +23,7 @@ enum OwnMove {
         Pair.renumber(fd, fresh)
         Waiter.renumber(fd, fresh)
         LentEndpoints.renumber(fd, fresh)
+        LogFile.renumber(fd, fresh)
         unsafe StackMemory.each { if unsafe $0.local.pointee.kept == fd { unsafe $0.local.pointee.kept = fresh } }
         DescriptorTable.set(fd, 0)
         Waiter.pollAnew()

@@ -37,6 +37,8 @@ public enum StackMemory {
         unsafe h.pointee.uid = slc_geteuid()
         unsafe h.pointee.first_endpoint = UInt32(firstEndpoint)
         unsafe h.pointee.endpoint_capacity = capacity
+        unsafe h.pointee.settings_given = unsafe process.settings.given
+        unsafe h.pointee.settings_bad = unsafe process.settings.bad
         unsafe tellSettings((UnsafeMutableRawPointer(h) + settingsOffset).assumingMemoryBound(to: Int64.self))
         _ = unsafe slc_own_name((UnsafeMutableRawPointer(h) + 64).assumingMemoryBound(to: CChar.self))
         unsafe process.chunks = unsafe roots.assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
@@ -63,9 +65,11 @@ public enum StackMemory {
     static func isAllowed() -> Bool {
         if unsafe process.isTried { return unsafe !process.isRefused }
         unsafe process.isTried = true
-        if slc_is_filtered() == 0 || slc_trial(1) == 1 { return true }
+        if slc_is_filtered() == 0 { return true }
+        if LogFile.isWanted && slc_trial(0, 1) == 0 { LogFile.forbid() }
+        if slc_trial(1, 0) == 1 { return true }
         slc_refuse_foreign_descriptors()
-        unsafe process.isRefused = slc_trial(0) == 0
+        unsafe process.isRefused = slc_trial(0, 0) == 0
         return unsafe !process.isRefused
     }
 

@@ -1,0 +1,72 @@
+"""A program that makes sockets, and does to its log what programs do. usage: told.py ACT...
+Each ACT is one of: socket, fork, chroot FOLDER, user, close, dup2, limit BYTES, poor, crowd, number N,
+environment, wait."""
+import ctypes, fcntl, os, resource, signal, socket, sys
+
+kept = []
+
+
+def own_log():
+    """The descriptor by which Sluice holds the file, -1: there is none."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink("/proc/self/fd/" + name).endswith("/log"):
+                return int(name)
+        except OSError:
+            continue
+    return -1
+
+
+def say_once_more():
+    """A fork child says all of it again at its first socket."""
+    if os.fork() == 0:
+        socket.socket()
+        os._exit(0)
+    status = os.wait()[1]
+    if status:
+        print("the child ended with", status)
+
+
+acts = iter(sys.argv[1:])
+for act in acts:
+    match act:
+        case "socket":
+            kept.append(socket.socket())
+        case "fork":
+            say_once_more()
+        case "chroot":
+            os.chroot(next(acts))
+        case "user":
+            os.setresuid(65534, 65534, 65534)
+        case "close":
+            os.closerange(3, 4096)
+        case "dup2":
+            ours = own_log()
+            null = os.open("/dev/null", os.O_RDWR)
+            os.dup2(null, ours)
+            print("moved" if own_log() not in (-1, ours) else "not moved")
+        case "limit":
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(next(acts)),) * 2)
+        case "poor":  # no number is above the program's own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+            os.setresuid(65534, 65534, 65534)
+            ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: /proc/self is ours again
+        case "crowd":
+            had = own_log()
+            try:
+                while True:
+                    kept.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                os.close(kept.pop())
+                print("crowded", had > 0, own_log())
+        case "number":
+            kept.append(socket.socket())
+            high = fcntl.fcntl(kept[-1], fcntl.F_DUPFD, int(next(acts)))
+            kept[-1].close()
+        case "environment":
+            os.environ["EF_TOO_LATE"] = "1"
+            os.unsetenv("EF_NO_SUCH")
+        case "wait":
+            print(os.getpid(), flush=True)
+            sys.stdin.read(1)
