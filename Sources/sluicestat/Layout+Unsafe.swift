@@ -19,6 +19,7 @@ enum Layout {
             nonce: raw.nonce, processID: raw.pid, userID: raw.uid,
             command: withUnsafeBytes(of: raw.command) { printable(Array($0.prefix { $0 != 0 })) },
             settings: (0..<Setting.count).map { bytes.number(Int64.self, at: settings + 8 * $0) ?? 0 },
+            given: raw.settings_given, bad: raw.settings_bad,
             counters: (0..<StackCounter.count).map { bytes.number(UInt64.self, at: counters + 8 * $0) ?? 0 })
     }
 

@@ -17,13 +17,21 @@ extension ProcessRecord {
         fileBytes("/proc/\(id)/maps").map { String(decoding: $0, as: UTF8.self).contains("libsluice.so") } ?? false
     }
 
+    /// The variables as they were at its start, the first of each name; a program may have written over them since.
+    var environment: [(name: String, text: String)] {
+        var names: Set<String> = []
+        return (fileBytes("/proc/\(id)/environ") ?? []).split(separator: 0).compactMap { bytes in
+            guard let end = bytes.firstIndex(of: UInt8(ascii: "=")) else { return nil }
+            let name = String(decoding: bytes[..<end], as: UTF8.self)
+            guard names.insert(name).inserted else { return nil }
+            return (name, String(decoding: bytes[(end + 1)...], as: UTF8.self))
+        }
+    }
+
     /// Does its environment, as it was at start, turn acceleration off?
     var isTurnedOff: Bool {
-        let variables = (fileBytes("/proc/\(id)/environ") ?? []).split(separator: 0)
-        func value(_ name: String) -> Substring? {
-            variables.lazy.map { String(decoding: $0, as: UTF8.self) }.first { $0.hasPrefix(name + "=") }?.dropFirst(
-                name.count + 1)
-        }
+        let variables = environment
+        func value(_ name: String) -> String? { variables.first { $0.name == name }?.text }
         guard value("EF_LOAD_ENV") != "0" else { return false }
         return value("EF_DONT_ACCELERATE") == "1" || value("EF_TCP") == "0"
     }

@@ -23,6 +23,9 @@ struct StackHeader {
     var userID: UInt32
     var command: String
     var settings: [Int64]
+    /// Bit n: the variable of setting n was set, and its value taken; could not be used.
+    var given: UInt64
+    var bad: UInt64
     var counters: [UInt64]
 }
 

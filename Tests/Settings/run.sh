@@ -1,5 +1,5 @@
 #!/bin/bash
-# What is said of settings: EF_LOG with EF_VALIDATE_ENV and EF_LOG_FILE.
+# What is said of settings: EF_LOG with EF_VALIDATE_ENV and EF_LOG_FILE, and `sluicestat env`.
 set -uo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../../Scripts/lib.sh"
@@ -114,5 +114,57 @@ END
 else
     skip "set-uid programs" "needs root and a mount namespace"
 fi
+
+# MARK: sluicestat env
+
+stat=$build/bin/sluicestat
+# seen [VARIABLE=VALUE]... ACT... -- ARGUMENT...: what `env` says of a program that waits after its acts.
+seen() {
+    local -a variables=() acts=()
+    local pid status
+    while [[ $1 == *=* ]]; do variables+=("$1"); shift; done
+    while [ "$1" != -- ]; do acts+=("$1"); shift; done
+    shift
+    rm -f to from
+    mkfifo to from
+    env LD_PRELOAD="$library" "${variables[@]}" "$python" "$here/told.py" "${acts[@]}" wait < to > from 2> /dev/null &
+    exec {to}> to {from}< from
+    read -r -t 60 -u "$from" pid
+    "$stat" env "$pid" "$@"
+    status=$?
+    exec {to}>&- {from}<&-
+    wait
+    return "$status"
+}
+export stat
+export -f seen
+expect "all at their default" 0 '^All settings are at their default\.$' "${as[@]}" seen socket --
+expect "--all shows them" 0 '^EF_SHARE_WITH +0 uid +default$' "${as[@]}" seen socket -- --all
+expect "from the environment" 0 '^SLUICE_RING_BYTES +8192 bytes +environment$' "${as[@]}" seen SLUICE_RING_BYTES=8192 socket --
+expect "a list in words" 0 '^EF_LOG +banner,conn_drop +environment$' "${as[@]}" seen EF_LOG=banner,conn_drop socket --
+expect "ports as they were given" 0 '^SLUICE_PORTS +1-3,!2 +environment$' "${as[@]}" seen 'SLUICE_PORTS=1-3,!2' socket --
+expect "not usable, so the default holds" 0 '^EF_TCP +1 +environment, cannot be used: yes$' "${as[@]}" seen EF_TCP=yes socket --
+expect "what another setting decides" 0 '^EF_POLL_SPIN +1 +other settings$' "${as[@]}" seen EF_POLL_USEC=5 socket --
+expect "without effect" 0 '^  EF_NO_FAIL=1: .+\.$' "${as[@]}" seen EF_NO_FAIL=1 socket --
+expect "not applicable, and why" 0 '^  EF_RXQ_SIZE=x \(its value cannot be used\): Sluice drives no network card\.$' "${as[@]}" seen EF_RXQ_SIZE=x socket --
+expect "names that nobody knows" 0 '^Not known: EF_NO_SUCH, EF_NO_OTHER$' "${as[@]}" seen EF_NO_SUCH=1 EF_TCP=1 EF_NO_OTHER= socket --
+expect "EF_LOAD_ENV=0: none of them" 0 '!NO_SUCH|EF_RXQ|EF_TCP' "${as[@]}" seen EF_LOAD_ENV=0 EF_NO_SUCH=1 EF_RXQ_SIZE=1 EF_TCP=0 socket --
+expect "what is in force, not what the environment says now" 0 '!TOO_LATE' "${as[@]}" seen environment socket --
+expect "before the first socket" 0 'no stack yet: by its environment$' "${as[@]}" seen EF_TCP=0 --
+expect "what will be" 0 '^EF_TCP +0 +environment$' "${as[@]}" seen EF_TCP=0 --
+expect "a program without Sluice" 1 'does not run under Sluice' "$stat" env $$
+expect "no process" 1 'there is no process' "$stat" env 4194305
+expect "no number" 64 'Usage' "$stat" env x
+expect "no process id" 64 'Usage' "$stat" env -- -1
+expect "--json" 0 '^as it should$' bash -c "$(declare -f seen); "'seen EF_POLL_USEC=5 EF_TCP=yes EF_RXQ_SIZE=x EF_NO_SUCH=1 EF_LOG_FILE=/a socket -- --json | "$python" -c "
+import json, sys
+seen = json.load(sys.stdin)
+by_name = {s[\"name\"]: s for s in seen[\"settings\"]}
+def is_so(name, value, origin, text=None): return (by_name[name][\"value\"], by_name[name][\"origin\"], by_name[name].get(\"text\")) == (value, origin, text)
+assert seen[\"version\"] == 1 and seen[\"source\"] == \"stack\" and seen[\"unknown\"] == [\"EF_NO_SUCH\"], seen
+assert is_so(\"EF_POLL_USEC\", 5, \"environment\", \"5\") and is_so(\"EF_TCP\", 1, \"bad\", \"yes\") and is_so(\"EF_SHARE_WITH\", 0, \"default\"), seen
+assert is_so(\"EF_POLL_SPIN\", 1, \"other\") and is_so(\"EF_LOG_FILE\", 2, \"environment\", \"/a\"), seen
+assert seen[\"in_vain\"] == [{\"name\": \"EF_RXQ_SIZE\", \"text\": \"x\", \"status\": \"not_applicable\", \"is_usable\": False}], seen
+print(\"as it should\")"'
 
 finish
