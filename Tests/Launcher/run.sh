@@ -66,7 +66,16 @@ expect "an empty variable wins too" 0 '^EF_POLL_USEC=$' env EF_POLL_USEC= "$slui
 expect "unless forced" 0 '^EF_POLL_USEC=100000$' env EF_POLL_USEC=5 "$sluice" -P -p latency env
 expect "two profiles, the later wins" 0 '^EF_POLL_USEC=0$' "$sluice" -p latency -p safe env
 expect "local-trust" 0 '^EF_SHARE_WITH=-1$' "$sluice" --profile=local-trust env
-expect "a missing profile" 3 "no profile 'nope'; there are: latency local-trust safe" "$sluice" -p nope true
+expect "latency-best" 0 '^SLUICE_LANE_AT=1$' "$sluice" -p latency-best env
+expect "which spins as latency does" 0 '^EF_POLL_USEC=100000$' "$sluice" -p latency-best env
+expect "throughput" 0 '^SLUICE_RING_BYTES=4194304$' "$sluice" -p throughput env
+# A profile that sets what nobody reads, or what cannot be used, would be in vain.
+for profile in "$top"/Scripts/profiles/*.profile; do
+    name=${profile##*/}
+    expect "the profile ${name%.profile} says nothing in vain" 0 '!value cannot be used|has no effect|does not apply|is not known' \
+        env EF_LOG=config_warnings,more_config_warnings "$sluice" -p "${name%.profile}" python3 -c 'import socket; socket.socket()'
+done
+expect "a missing profile" 3 "no profile 'nope'; there are: latency-best latency local-trust safe throughput" "$sluice" -p nope true
 printf '# comment\n\n  EF_LOG = 1\n' > bad.profile
 expect "a line that is none" 3 'bad.profile, line 3' "$sluice" -p ./bad.profile true
 printf '  A_B=x y = z\t\n#C=1\nversion=9' > good.profile
@@ -88,6 +97,58 @@ expect "-t tells it" 0 'programs/env.profile' env -u XDG_CONFIG_HOME HOME="$PWD/
 
 printf 'LD_PRELOAD=/x.so\n' > preload.profile
 expect "a profile cannot set LD_PRELOAD" 3 'cannot set LD_PRELOAD' "$sluice" -p ./preload.profile true
+
+# MARK: called as onload
+
+ln -s "$sluice" onload
+mkdir -p there/.openonload/profiles there/.config/sluice/programs
+cat > there/.openonload/profiles/mine.opf <<'END'
+# One of Onload's.
+onload_set EF_POLL_USEC 7
+onload_import base 'three  words'
+[ -z "${EF_SWITCH-}" ] || onload_set EF_SEEN "$EF_SWITCH"
+echo said by a profile
+END
+echo 'onload_set EF_NAME "$1"; onload_set EF_POLL_USEC 8; onload_set EF_TWO "a=b"' > there/.openonload/profiles/base.opf-fragment
+echo 'onload_import nowhere' > there/.openonload/profiles/lost.opf
+echo 'onload_set LD_PRELOAD /x.so' > there/.openonload/profiles/preload.opf
+echo 'onload_set EF_X' > there/.openonload/profiles/half.opf
+echo 'onload_set EF_SPIN_USEC 9' > there/.openonload/profiles/latency.opf
+echo SLUICE_PORTS=6379 > there/.config/sluice/programs/other.profile
+as_onload=(env -u XDG_CONFIG_HOME HOME="$PWD/there" ./onload)
+expect "onload -h" 0 '^usage: onload' ./onload -h
+expect "onload --version" 0 '^sluice [0-9]' ./onload --version
+expect "onload runs with the library" 0 "^LD_PRELOAD=$library\$" ./onload env
+expect "it says so by its name" 2 '^onload: no option --nope' ./onload --nope true
+expect "its own options are not sluice's" 2 'no option --keep-wrapper' "$sluice" --keep-wrapper true
+expect "options of Onload's" 5 '^library: ' ./onload -v --no-app-handler --keep-wrapper --app=x --preload="$library" -- sh -c 'exit 5'
+expect "onload -t" 0 '^command: /.*true$' ./onload --test true
+expect "onload: the exit code of a missing command" 127 'no such command' ./onload nope
+expect "onload: of a missing profile" 3 "^onload: no profile 'nope'" ./onload -p nope true
+expect "a profile of Onload's" 0 '^EF_NAME=three  words$' "${as_onload[@]}" -p mine env
+expect "what it sets later wins" 0 '^EF_POLL_USEC=8$' "${as_onload[@]}" -p mine env
+expect "a value with =" 0 '^EF_TWO=a=b$' "${as_onload[@]}" -p mine env
+expect "the environment wins over it" 0 '^EF_POLL_USEC=5$' env EF_POLL_USEC=5 "${as_onload[@]}" -p mine env
+expect "unless --force-profiles" 0 '^EF_POLL_USEC=8$' env EF_POLL_USEC=5 "${as_onload[@]}" --force-profiles -p mine env
+expect "it sees the environment" 0 '^EF_SEEN=on$' env EF_SWITCH=on "${as_onload[@]}" -p mine env
+expect "what it prints is no output of the command" 0 '^1$' bash -c "env HOME='$PWD/there' ./onload -p mine echo 1 2> /dev/null"
+expect "a list of profiles" 0 '^EF_POLL_USEC=0$' "${as_onload[@]}" --profile=mine,safe env
+expect "of which all count" 0 '^EF_NAME=three  words$' "${as_onload[@]}" -p mine,safe env
+expect "the user's profile before ours" 0 '^EF_SPIN_USEC=9$' "${as_onload[@]}" -p latency env
+expect "only for onload" 0 '!EF_SPIN_USEC' env HOME="$PWD/there" "$sluice" -p latency env
+expect "by its path for sluice too" 0 '^EF_POLL_USEC=8$' "$sluice" -p there/.openonload/profiles/mine.opf env
+expect "ours, where there is no other" 0 '^EF_SHARE_WITH=-1$' "${as_onload[@]}" -p local-trust env
+expect "an import that is not there" 3 'finds no profile nowhere' "${as_onload[@]}" -p lost true
+expect "it cannot set LD_PRELOAD" 3 'cannot set LD_PRELOAD' "${as_onload[@]}" -p preload true
+expect "onload_set with one word" 3 'wants a variable and a value' "${as_onload[@]}" -p half true
+expect "--app: the profile of that program" 0 '^SLUICE_PORTS=6379$' "${as_onload[@]}" --app=other env
+expect "--no-app-handler: none" 0 '!SLUICE_PORTS' "${as_onload[@]}" --app=other --no-app-handler env
+echo 'export EF_POLL_USEC=3 EF_LOG=banner OTHER=1; echo said' > there/.openonload.sh
+expect "~/.openonload.sh is read" 0 '^EF_LOG=banner$' "${as_onload[@]}" env
+expect "and wins over a profile, as the environment" 0 '^EF_POLL_USEC=3$' "${as_onload[@]}" -p mine env
+expect "unless it is forced" 0 '^EF_POLL_USEC=8$' "${as_onload[@]}" --force-profiles -p mine env
+expect "no other variable of it" 0 '!OTHER|said' bash -c "env HOME='$PWD/there' ./onload env 2> /dev/null"
+expect "nor for sluice" 0 '!EF_LOG' env HOME="$PWD/there" "$sluice" env
 
 # MARK: commands in which Sluice cannot act
 
@@ -133,6 +194,7 @@ expect "the loader itself is no static program" 0 '^hi$' "$sluice" "$(ls /lib64/
 
 expect "install --prefix" 0 'install: in' "$top/Scripts/install" --prefix "$work/installed"
 installed=$work/installed/bin/sluice
+expect "the installed onload" 0 "^library: $work/installed/lib/sluice/libsluice.so" "$work/installed/bin/onload" -t true
 expect "the installed launcher finds the installed library" 0 "^library: $work/installed/lib/sluice/libsluice.so" "$installed" -t true
 expect "and the installed profiles" 0 '^EF_POLL_USEC=100000$' "$installed" -p latency env
 expect "the manual of the settings, made from the table" 0 'EF_POLL_USEC' cat "$work/installed/share/man/man7/sluice-settings.7"
@@ -168,6 +230,9 @@ else
 fi
 expect "install --uninstall" 0 'removed' "$top/Scripts/install" --prefix "$work/installed" --uninstall
 expect "leaves no file and no folder" 0 '!.' find "$work/installed" -mindepth 1
+mkdir -p "$work/installed/bin" && echo theirs > "$work/installed/bin/onload"
+expect "another onload stays" 0 "bin/onload is another program's and stays" "$top/Scripts/install" --prefix "$work/installed"
+expect "also when Sluice goes" 0 '^theirs$' bash -c "'$top/Scripts/install' --prefix '$work/installed' --uninstall > /dev/null; cat '$work/installed/bin/onload'"
 for script in setup build demo test install package fuzz; do expect "$script --help" 0 '^usage: Scripts/' "$top/Scripts/$script" --help; done
 
 finish
