@@ -202,6 +202,24 @@ for page in sluice sluicestat sluicebench; do
     expect "the manual page of $page is there" 0 "^.TH ${page^^} 1" cat "$work/installed/share/man/man1/$page.1"
 done
 expect "the schema of sluicestat's JSON is there" 0 '"[$]defs"' cat "$work/installed/share/sluice/sluicestat.schema.json"
+page=$work/installed/share/man/man7/sluice-settings.7
+# in_section NAME SECTION: the section of the page that has the variable.
+in_section() { [ "$(awk -v name="$1" '/^\.SH /{ s = substr($0, 5) } $1 == ".BR" && $2 == name { print s }' "$page")" = "$2" ] && ok "$1 is in the section $2" || not_ok "$1 is in the section $2"; }
+in_section EF_LOG_FILE VARIABLES
+in_section EF_UDP 'ACCEPTED, WITHOUT EFFECT'
+in_section EF_NAME 'ACCEPTED, WITHOUT EFFECT'
+in_section EF_RXQ_SIZE 'NOT APPLICABLE'
+if [ -n "$(type -P groff)" ]; then
+    for page in "$work"/installed/share/man/man*/*; do expect "groff finds no fault in ${page##*/}" 0 '!.' groff -man -ww -z "$page"; done
+else
+    skip "the manual pages by groff" "no groff here"
+fi
+# completed COMMAND WORD...: what bash offers for the last word.
+completed() { bash -c 'source "$1/share/bash-completion/completions/$2"; COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2)) COMP_LINE="${*:2}"; COMP_POINT=${#COMP_LINE}; "_$2" "$2" "${!#}" "${COMP_WORDS[COMP_CWORD-1]}"; printf "%s\n" "${COMPREPLY[@]}"' - "$work/installed" "$@"; }
+[[ $(completed sluicestat ne) =~ netstat ]] && ok "bash completes commands of sluicestat" || not_ok "bash completes commands of sluicestat" "$(completed sluicestat ne 2>&1)"
+[[ $(completed sluicebench --qu) =~ --quick ]] && ok "bash completes options of sluicebench" || not_ok "bash completes options of sluicebench" "$(completed sluicebench --qu 2>&1)"
+expect "zsh has a completion" 0 '^#compdef sluicestat' cat "$work/installed/share/zsh/site-functions/_sluicestat"
+expect "fish has a completion" 0 'complete .*sluicebench' cat "$work/installed/share/fish/vendor_completions.d/sluicebench.fish"
 # Options that the tool's help names and its page does not; then how many there are.
 options_without_words() {
     local option page count=0
