@@ -32,7 +32,9 @@ public struct EndpointCounter: Sendable {
         switch place {
         case 0: EndpointCounter(0, "rx_packets", "receives", "Receives that took bytes from a ring.")
         case 1: EndpointCounter(8, "rx_packets_spin", "spins", "Spins of a receive that ended with news from the peer.")
-        case 2: EndpointCounter(16, "tx_packets", "publications", "Publications to a ring: one for a send, several when it waits for room.")
+        case 2:
+            EndpointCounter(
+                16, "tx_packets", "publications", "Publications to a ring: one for a send, several when it waits for room.")
         case 3: EndpointCounter(24, "tx_packets_spin", "spins", "Spins of a send that ended with room in the ring.")
         case 4: EndpointCounter(32, "rx_ring_bytes", "bytes", "Bytes read from a ring.")
         case 5: EndpointCounter(40, "tx_ring_bytes", "bytes", "Bytes put into a ring.")

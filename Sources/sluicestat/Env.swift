@@ -126,7 +126,7 @@ extension JSONReport {
             }
             inVain = effective.others.map {
                 InVain(
-                    name: "\($0.row.name)", text: $0.text, status: $0.row.status == .accepted ? "accepted" : "not_applicable",
+                    name: "\($0.row.name)", text: $0.text, status: $0.row.status.word,
                     isUsable: $0.isUsable)
             }
             unknown = effective.unknown

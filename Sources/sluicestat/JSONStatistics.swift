@@ -103,10 +103,21 @@ extension JSONReport.SettingRow {
         switch row.kind {
         case .flag, .number, .powerOfTwo: (minimum, maximum) = (row.minimum, row.maximum)
         case .word, .list: words = "\(row.words)".split(separator: " ").map(String.init)
-        case .ports: break
+        case .ports, .text: break
         }
         `default` = "\(row.defaultText)".isEmpty ? String(row.defaultValue) : "\(row.defaultText)"
-        status = "\(row.status)"
-        description = "\(row.doc)"
+        status = row.status.word
+        description = ["\(row.doc)", "\(row.absence)"].filter { !$0.isEmpty }.joined(separator: " ")
+    }
+}
+
+extension SettingStatus {
+    /// As it stands in JSON.
+    var word: String {
+        switch self {
+        case .acts: "acts"
+        case .accepted: "accepted"
+        case .notApplicable: "not_applicable"
+        }
     }
 }

@@ -17,7 +17,8 @@ import Glibc
                 """,
             version: SLC_VERSION,
             subcommands: [
-                Netstat.self, Why.self, Env.self, Stacks.self, Stats.self, DescribeStats.self, Prometheus.self, Watch.self, Tables.self,
+                Netstat.self, Why.self, Env.self, Stacks.self, Stats.self, DescribeStats.self, Prometheus.self, Watch.self,
+                Tables.self,
             ])
     }
 }

@@ -46,7 +46,7 @@ struct Tables: ParsableCommand {
         switch table {
         case .settings:
             JSONReport.Tables(
-                settings: (0..<Setting.count).compactMap { Setting(rawValue: $0)?.definition }.map { JSONReport.SettingRow($0) })
+                settings: SettingRows.all.map { JSONReport.SettingRow($0) })
         case .reasons: JSONReport.Tables(reasons: (0..<Reason.count).map { JSONReport.ReasonNote($0) })
         case .counters: JSONReport.Tables(counters: CounterText.all)
         }

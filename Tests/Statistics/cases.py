@@ -117,6 +117,7 @@ def case_forms():
         assert len({row["cookie"] for row in sockets if "cookie" in row}) == sum("cookie" in row for row in sockets)
         why = told("why", "why", str(client.pid))
         assert why["under_sluice"] and [row["lane"] for row in why["sockets"]] == ["loopback"], why
+        told("env", "env", str(client.pid))
         told("stacks", "stacks")
         told("stats", "stats")
         told("stats", "stats", str(server.pid))
