@@ -122,7 +122,8 @@ extension JSONReport.Socket {
         reason = survey.reason(of: row).map { JSONReport.ReasonNote($0) }
         uid = row.kernel.flatMap { $0.inode == 0 ? nil : $0.userID }
         inode = row.kernel.flatMap { $0.inode == 0 ? nil : $0.inode }
-        cookie = row.kernel?.cookie ?? row.endpoint?.cookie
+        // A stack has 0 until it has asked.
+        cookie = row.kernel?.cookie ?? row.endpoint.flatMap { $0.cookie == 0 ? nil : $0.cookie }
         holders = row.holders.map { holder in
             let process = survey.processes[holder.process]
             return JSONReport.Holder(

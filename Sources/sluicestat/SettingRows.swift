@@ -16,7 +16,11 @@ struct SettingRows: SettingVisitor {
         return rows.seen
     }
 
-    static var all: [SettingDefinition] { placed + others }
+    /// In the order of the manual: those that act, those that are accepted, those that do not apply.
+    static var all: [SettingDefinition] {
+        let rows = placed + others
+        return [SettingStatus.acts, .accepted, .notApplicable].flatMap { status in rows.filter { $0.status == status } }
+    }
 }
 
 extension SettingDefinition {

@@ -65,11 +65,7 @@ struct Tables: ParsableCommand {
         var paragraph: String
     }
 
-    static var settings: [Entry] {
-        [SettingStatus.acts, .accepted, .notApplicable].flatMap { status in
-            SettingRows.all.filter { $0.status == status }.map { entry($0) }
-        }
-    }
+    static var settings: [Entry] { SettingRows.all.map { entry($0) } }
 
     private static func entry(_ row: SettingDefinition) -> Entry {
         var facts: [String] = []

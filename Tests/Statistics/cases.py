@@ -113,8 +113,8 @@ def case_forms():
     """The output of each command follows the schema, and what a table says is in it too."""
     with pair() as (client, server, *_):
         sockets = told("netstat", "netstat", "-a")["sockets"]
-        assert len({row["inode"] for row in sockets if "inode" in row}) == sum("inode" in row for row in sockets)
-        assert len({row["cookie"] for row in sockets if "cookie" in row}) == sum("cookie" in row for row in sockets)
+        ours = [row for row in sockets if {client.pid, server.pid} & {holder["pid"] for holder in row["holders"]}]
+        assert len(ours) == len({row["inode"] for row in ours}) == len({row["cookie"] for row in ours}) == 3, ours
         why = told("why", "why", str(client.pid))
         assert why["under_sluice"] and [row["lane"] for row in why["sockets"]] == ["loopback"], why
         told("env", "env", str(client.pid))
@@ -172,6 +172,16 @@ def case_stats():
         for scope in "process", "socket":
             for name, value in ours[0][f"{scope}_counters"].items():
                 assert [row[:3] for row in cells(text, [name, scope])] == [[name, scope, str(value)]], (name, text)
+
+
+def case_reset():
+    """A socket that its peer has reset is in none of the kernel's lists: a row of its own tells what is known, and no more."""
+    with pair() as (client, *_):
+        numbers = set(map(int, client.line("reset 3")))
+        rows = [row for row in told("netstat", "netstat", "-a")["sockets"]
+                for holder in row["holders"] if holder["pid"] == client.pid and holder.get("fd") in numbers]
+        assert len(rows) == 3 and not any("inode" in row or "cookie" in row for row in rows), rows
+        assert [row["lane"] for row in rows] == ["kernel"] * 3, rows
 
 
 def case_fork():

@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 quietly "${CC:-gcc}" -O1 -Wall -Wextra -o "$work/pause" "$here/pause.c" || not_ok "pause.c" "cannot be compiled"
-for case in schema forms stacks stats fork absent prometheus output listen watch terminal churn many manual; do
+for case in schema forms stacks stats reset fork absent prometheus output listen watch terminal churn many manual; do
     mkdir "$work/$case"
     if said=$(cd "$work/$case" && PYTHONDONTWRITEBYTECODE=1 timeout 300 python3 "$here/cases.py" "$case" "$stat" \
         "${SLUICE_LIBRARY:-$library}" "$top/Scripts/schemas/sluicestat.schema.json" "$work/pause" 2>&1 < /dev/null); then
