@@ -65,17 +65,20 @@ let package = Package(
         .target(name: "CStackLayout"),
         .target(name: "CLinux", cSettings: c),
 
+        // Older versions of functions of libm and libstdc++, for what is linked into the tools.
+        .target(name: "COlder"),
         // Tools, in full Swift.
         .executableTarget(
             name: "sluicestat",
             dependencies: [
-                "Settings", "Counters", "CStackLayout", "CLinux",
+                "Settings", "Counters", "CStackLayout", "CLinux", "COlder",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "TextTable", package: "TextTable"),
             ], swiftSettings: tools),
         .executableTarget(
             name: "sluicebench",
             dependencies: [
+                "COlder",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "TextTable", package: "TextTable"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),

@@ -61,8 +61,13 @@ summed=$(wc -l < "$work/tree/DEBIAN/md5sums")
 [ "$summed" -eq "$(grep -c ^- "$work/deb.list")" ] && ok "deb: a sum for each file" || not_ok "deb: a sum for each file" "$summed"
 # An independent look at what the programs need: the newest version of the C library that a symbol of theirs asks for.
 newest=$(nm -D --undefined-only "$work"/tree/usr/bin/sluice?* "$work"/tree/usr/lib/sluice/* | grep -oE '@GLIBC_[0-9.]+' | sort -Vu | tail -n 1)
-grep -qF "libc6 (>= ${newest#@GLIBC_})," <<< "$(dpkg-deb -f "$deb" Depends)," && ok "deb: depends on C library ${newest#@GLIBC_}" ||
-    not_ok "deb: depends on C library ${newest#@GLIBC_}" "$(dpkg-deb -f "$deb" Depends)"
+depends=$(dpkg-deb -f "$deb" Depends)
+grep -qF "libc6 (>= ${newest#@GLIBC_})," <<< "$depends," && ok "deb: depends on C library ${newest#@GLIBC_}" ||
+    not_ok "deb: depends on C library ${newest#@GLIBC_}" "$depends"
+# And that is what README promises: no newer one, and the libstdc++ of GCC 11.
+[ "$(sed 's/libgcc-s1[^,]*, //' <<< "$depends")" = 'libc6 (>= 2.34), libstdc++6 (>= 11)' ] && ok "deb: depends on what README says" ||
+    not_ok "deb: depends on what README says" "$depends" \
+        "$(nm -D --undefined-only "$work"/tree/usr/bin/sluice?* | grep -E '@GLIBC_2\.(3[5-9]|[4-9])|@GLIBCXX_3\.4\.([3-9][0-9])')"
 # The control fields alone, in a package without files.
 rm -rf "$work/tree"/{usr,DEBIAN/md5sums}
 quietly dpkg-deb -Znone --build "$work/tree" "$work/empty.deb" || not_ok "deb: its control fields make a package" "no"
