@@ -66,7 +66,7 @@ let package = Package(
         .target(name: "CLinux", cSettings: c),
 
         // Older versions of functions of libm and libstdc++, for what is linked into the tools.
-        .target(name: "COlder"),
+        .target(name: "COlder", linkerSettings: [.linkedLibrary("m"), .linkedLibrary("stdc++")]),
         // Tools, in full Swift.
         .executableTarget(
             name: "sluicestat",

@@ -57,8 +57,8 @@ extension SettingDefinition {
     /// The bits of a list of words. Spaces around words are allowed. Nil: an unknown word, unless they are passed over.
     private func list(_ text: EnvironmentText, _ count: Int, keepsUnknown: Bool) -> Int64? {
         let all = maximum
-        if count == 1, text.byte(0) == UInt8(ascii: "0") { return 0 }
-        if count == 1, text.byte(0) == UInt8(ascii: "1") { return all }
+        if says("0", text, count) || says("none", text, count) { return 0 }
+        if says("1", text, count) { return all }
         var bits: Int64 = defaultValue
         var start = 0
         while start <= count {
@@ -79,6 +79,13 @@ extension SettingDefinition {
             bits = takesOut ? bits & ~bit : bits | bit
         }
         return bits & all
+    }
+
+    /// Is the whole text this word?
+    private func says(_ word: StaticString, _ text: EnvironmentText, _ count: Int) -> Bool {
+        var same = 0
+        while same < count, same < word.utf8CodeUnitCount, text.byte(same) == word.byte(same) { same += 1 }
+        return same == count && same == word.utf8CodeUnitCount
     }
 
     /// The place among `words` of the bytes `first ..< last` of `text`, counted from 0.

@@ -65,7 +65,7 @@ extension Setting {
             .words(
                 "EF_LOG", .list,
                 "banner resource_warnings conn_drop config_warnings more_config_warnings usage_warnings", text: "none",
-                "What is written to standard error, or to EF_LOG_FILE: words separated by commas, or 0 for nothing and 1 for all."
+                "What is written to standard error, or to EF_LOG_FILE: words separated by commas (-word takes one out again), or 0 or none for nothing, and 1 for all. With a word that is not known the others hold, and config_warnings too, of which a line says so."
             )
         }
     }

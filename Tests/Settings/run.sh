@@ -32,6 +32,10 @@ expect "no other name is told" 0 '!.' "${as[@]}" told $config EF_VI_X=1 SLUICE_X
 expect "EF_VALIDATE_ENV=0: none" 0 '!.' "${as[@]}" told $config EF_VALIDATE_ENV=0 EF_NO_SUCH=1 socket
 expect "EF_LOAD_ENV=0: none" 0 '!.' "${as[@]}" told $config EF_LOAD_ENV=0 EF_NO_SUCH=1 socket
 expect "none without EF_LOG" 0 '!.' "${as[@]}" told EF_NO_SUCH=1 EF_RXQ_SIZE=x socket
+expect "EF_LOG=none is EF_LOG=0" 0 '!.' "${as[@]}" told EF_LOG=none EF_NO_SUCH=1 EF_TCP=x socket
+expect "a word that is not known is said without being asked for" 0 '^sluice\[[0-9]+\]: EF_LOG: a word of it is not known, the others hold$' "${as[@]}" told EF_LOG=conn_drop,loud socket
+expect "with it other warnings of the kind" 0 'EF_NO_SUCH is not known$' "${as[@]}" told EF_LOG=conn_drop,loud EF_NO_SUCH=1 socket
+expect "not without one" 0 '!.' "${as[@]}" told EF_LOG=conn_drop EF_NO_SUCH=1 EF_TCP=x socket
 expect "none before the first socket" 0 '!.' "${as[@]}" told $config EF_NO_SUCH=1
 expect "the environment as it was at start" 0 'EF_NO_SUCH is not known$' "${as[@]}" told $config EF_NO_SUCH=1 environment socket
 expect "not as it is later" 0 '!EF_TOO_LATE' "${as[@]}" told $config environment socket
@@ -142,6 +146,7 @@ expect "all at their default" 0 '^All settings are at their default\.$' "${as[@]
 expect "--all shows them" 0 '^EF_SHARE_WITH +0 uid +default$' "${as[@]}" seen socket -- --all
 expect "from the environment" 0 '^SLUICE_RING_BYTES +8192 bytes +environment$' "${as[@]}" seen SLUICE_RING_BYTES=8192 socket --
 expect "a list in words" 0 '^EF_LOG +banner,conn_drop +environment$' "${as[@]}" seen EF_LOG=banner,conn_drop socket --
+expect "an empty list in words" 0 '^EF_LOG +none +environment$' "${as[@]}" seen EF_LOG=none socket --
 expect "ports as they were given" 0 '^SLUICE_PORTS +1-3,!2 +environment$' "${as[@]}" seen 'SLUICE_PORTS=1-3,!2' socket --
 expect "not usable, so the default holds" 0 '^EF_TCP +1 +environment, cannot be used: yes$' "${as[@]}" seen EF_TCP=yes socket --
 expect "what another setting decides" 0 '^EF_POLL_SPIN +1 +other settings$' "${as[@]}" seen EF_POLL_USEC=5 socket --

@@ -53,7 +53,8 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
         arguments: [
             ("EF_DONT_ACCELERATE", "1", Int64(1)), ("EF_TCP", "0", 0), ("EF_UDP", "0", 0), ("EF_TCP_CLIENT_LOOPBACK", "0", 0),
             ("EF_TCP_SERVER_LOOPBACK", "0", 0), ("EF_SHARE_WITH", "-1", -1), ("EF_SHARE_WITH", "1000", 1000),
-            ("EF_LOG", "1", 63), ("EF_LOG", "banner, conn_drop", 5), ("EF_LOG", "banner,usage_warnings,-banner", 32),
+            ("EF_LOG", "1", 63), ("EF_LOG", "0", 0), ("EF_LOG", "none", 0), ("EF_LOG", "banner, conn_drop", 5),
+            ("EF_LOG", "banner,usage_warnings,-banner", 32),
             ("SLUICE_LANE_AT", "0", 0),
             ("SLUICE_LANE_AT", "200", 200), ("SLUICE_CHAOS", "0xff", 255), ("SLUICE_CHAOS", "9223372036854775807", Int64.max),
             ("SLUICE_RING_BYTES", "4096", 4096), ("SLUICE_WITH_FILTERS", "bypass", 1), ("SLUICE_WITH_FILTERS", "refuse", 2),
@@ -98,7 +99,8 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
     @Test(
         "words of EF_LOG that are not known are said to be, and the others hold",
         arguments: [
-            ("banner,,conn_drop", 1 | 4 | 8), ("loud", 8), (",", 8), ("loud,usage_warnings,-config_warnings", 32 | 8),
+            ("banner,,conn_drop", 1 | 4 | 8), ("loud", 8), (",", 8), ("nonesuch", 8), ("non", 8), ("banner,none", 9),
+            ("loud,usage_warnings,-config_warnings", 32 | 8),
             (String(repeating: "banner,", count: 40), 8),
         ])
     func unknownWords(_ text: String, _ value: Int) {
