@@ -39,7 +39,8 @@ extension Setting {
         case .descriptorTableSize:
             .number(
                 "EF_FDTABLE_SIZE", 0, 0...4_294_967_295,
-                "TCP sockets that get this descriptor number or a higher one travel by the kernel. 0: no limit.")
+                "TCP sockets that are made or accepted with this descriptor number or a higher one travel by the kernel; what dup makes of another does not. 0: no limit."
+            )
         default:
             .number(
                 "SLUICE_PORTS", 0, 0...16,

@@ -122,7 +122,8 @@ fi
 # MARK: sluicestat env
 
 stat=$build/bin/sluicestat
-# seen [VARIABLE=VALUE]... ACT... -- ARGUMENT...: what `env` says of a program that waits after its acts.
+# seen [VARIABLE=VALUE]... ACT... -- ARGUMENT...: what `env`, or the command in `look`, says of a program that waits after its acts,
+# or of its descriptor `at`.
 seen() {
     local -a variables=() acts=()
     local pid status
@@ -134,7 +135,7 @@ seen() {
     env LD_PRELOAD="$library" "${variables[@]}" "$python" "$here/told.py" "${acts[@]}" wait < to > from 2> /dev/null &
     exec {to}> to {from}< from
     read -r -t 60 -u "$from" pid
-    "$stat" env "$pid" "$@"
+    "$stat" "${look-env}" "$pid${at-}" "$@"
     status=$?
     exec {to}>&- {from}<&-
     wait
@@ -171,5 +172,12 @@ assert is_so(\"EF_POLL_USEC\", 5, \"environment\", \"5\") and is_so(\"EF_TCP\", 
 assert is_so(\"EF_POLL_SPIN\", 1, \"other\") and is_so(\"EF_LOG_FILE\", 2, \"environment\", \"/a\"), seen
 assert seen[\"in_vain\"] == [{\"name\": \"EF_RXQ_SIZE\", \"text\": \"x\", \"status\": \"not_applicable\", \"is_usable\": False}], seen
 print(\"as it should\")"'
+
+
+# MARK: EF_FDTABLE_SIZE
+
+expect "EF_FDTABLE_SIZE: a lower number" 0 '^Reason +young' env look=why at=:3 "${as[@]}" seen EF_FDTABLE_SIZE=4 bound bound --
+expect "EF_FDTABLE_SIZE: the number itself" 0 '^Reason +setting' env look=why at=:4 "${as[@]}" seen EF_FDTABLE_SIZE=4 bound bound --
+expect "EF_FDTABLE_SIZE: a higher one by dup" 0 '^Reason +young' env look=why at=:100 "${as[@]}" seen EF_FDTABLE_SIZE=50 number 100 --
 
 finish

@@ -1,5 +1,5 @@
 """A program that makes sockets, and does to its log what programs do. usage: told.py ACT...
-Each ACT is one of: socket, fork, chroot FOLDER, user, close, dup2, limit BYTES, poor, crowd, number N,
+Each ACT is one of: socket, bound, fork, chroot FOLDER, user, close, dup2, limit BYTES, poor, crowd, number N,
 environment, wait."""
 import ctypes, fcntl, os, resource, signal, socket, sys
 
@@ -17,6 +17,13 @@ def own_log():
     return -1
 
 
+def bound():
+    """A socket that the kernel lists."""
+    kept.append(socket.socket())
+    kept[-1].bind(("127.0.0.1", 0))
+    return kept[-1]
+
+
 def say_once_more():
     """A fork child says all of it again at its first socket."""
     if os.fork() == 0:
@@ -32,6 +39,8 @@ for act in acts:
     match act:
         case "socket":
             kept.append(socket.socket())
+        case "bound":
+            bound()
         case "fork":
             say_once_more()
         case "chroot":
@@ -61,9 +70,8 @@ for act in acts:
                 os.close(kept.pop())
                 print("crowded", had > 0, own_log())
         case "number":
-            kept.append(socket.socket())
-            high = fcntl.fcntl(kept[-1], fcntl.F_DUPFD, int(next(acts)))
-            kept[-1].close()
+            fcntl.fcntl(bound(), fcntl.F_DUPFD, int(next(acts)))
+            kept.pop().close()
         case "environment":
             os.environ["EF_TOO_LATE"] = "1"
             os.unsetenv("EF_NO_SUCH")
