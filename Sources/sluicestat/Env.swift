@@ -9,11 +9,6 @@ struct Env: ParsableCommand {
             discussion: """
                 Without --all only those that are not at their default. What is in force is what the process read at its \
                 start; below stand variables of Onload's that do nothing here, and EF_ variables that nobody knows.
-
-                JSON: an object with version, pid, command, command_line, source (stack; environment for a process that \
-                has no stack yet, where its environment tells), settings (name, value, written, unit, origin: default, \
-                environment, bad for a value that cannot be used, other where another setting decides; text: the variable), \
-                in_vain (name, text, status: accepted or not_applicable, is_usable) and unknown (names).
                 """)
     }
 
@@ -23,7 +18,7 @@ struct Env: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Also shows settings at their default.")
     var all = false
 
-    @Flag(help: "Writes JSON instead of text.")
+    @Flag(help: jsonHelp)
     var json = false
 
     func validate() throws {
