@@ -59,6 +59,8 @@ enum JSONReport {
         var inode: UInt64?
         var cookie: UInt64?
         var holders: [Holder]
+        /// Of `why` only.
+        var peer: Peer?
         var counters: [String: UInt64]?
     }
 

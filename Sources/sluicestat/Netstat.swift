@@ -15,7 +15,8 @@ struct Netstat: ParsableCommand {
                 Ipkts, Opkts and Dpkts count what travelled in user space: one publication of a stream or one datagram; \
                 Dpkts are drops. They are - for sockets that Sluice does not track. UDP states are Idle and Connected.
 
-                Each socket stands in one row, also one that comes or goes meanwhile.
+                Each socket stands in one row, also one that comes or goes meanwhile. What Sluice does with the sockets of \
+                processes that may not be read is not known: then a line on stderr says so.
                 """)
     }
 
@@ -28,7 +29,7 @@ struct Netstat: ParsableCommand {
     @Flag(name: .short, help: "Adds the columns User, Pid and Command.")
     var users = false
 
-    @Flag(name: .short, help: "As -u, with the full command line; says on stderr how many processes could not be read.")
+    @Flag(name: .short, help: "As -u, with the full command line; says on stderr which stacks could not be read.")
     var verbose = false
 
     @Option(name: [.customShort("P")], help: "Only this protocol: tcp or udp.")
@@ -48,8 +49,10 @@ struct Netstat: ParsableCommand {
         } else {
             print(table(rows, survey, interfaces).text, terminator: "")
         }
-        if verbose {
-            survey.found.warnOfBadStacks()
+        if verbose { survey.found.warnOfBadStacks() }
+        if !json {
+            scan.warnOfUnreadable(kernelBypassed ? ": their sockets are not shown" : ": their packets are not shown")
+        } else if verbose {
             scan.warnOfUnreadable()
         }
     }

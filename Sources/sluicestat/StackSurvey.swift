@@ -50,9 +50,9 @@ struct StackSurvey {
 }
 
 extension ProcessScan {
-    /// Says on stderr how many were skipped.
-    func warnOfUnreadable() {
-        if unreadable > 0 { warn("\(unreadable) processes could not be read (root sees all)") }
+    /// Says on stderr how many were skipped, and what follows.
+    func warnOfUnreadable(_ what: String = "") {
+        if unreadable > 0 { warn("\(unreadable) processes could not be read (root sees all)\(what)") }
     }
 }
 

@@ -21,7 +21,11 @@ struct Why: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             commandName: "why",
-            abstract: "Says for each socket of a process which lane it takes, and why not a better one.")
+            abstract: "Says for each socket of a process which lane it takes, and why not a better one.",
+            discussion: """
+                Peer is the process at the other end, when that is on this host and in the same network namespace: the first \
+                one, and how many more hold the socket; the user alone, when its process may not be read.
+                """)
     }
 
     @Argument(help: ArgumentHelp("A process, or one descriptor of it.", valueName: "PID[:FD]"))
@@ -40,6 +44,7 @@ struct Why: ParsableCommand {
             if rows.isEmpty { explainMissing(descriptor, process) }
         }
         rows.sort { ($0.holders.first?.descriptor ?? 0) < ($1.holders.first?.descriptor ?? 0) }
+        let peers = Peers(of: rows, survey.kernel)
         survey.found.warnOfBadStacks()
         let others = process.socketDescriptors.keys.count { survey.kernel.byInode[$0] == nil }
         if json {
@@ -47,12 +52,16 @@ struct Why: ParsableCommand {
             let report = JSONReport.Why(
                 pid: process.id, command: process.command, commandLine: process.commandLine,
                 underSluice: !survey.stacks.isEmpty, stacks: survey.stacks.map { JSONReport.Stack($0.record) },
-                sockets: rows.map { JSONReport.Socket($0, survey, interfaces) }, otherSockets: others)
+                sockets: rows.map { row in
+                    var socket = JSONReport.Socket(row, survey, interfaces)
+                    socket.peer = peers[row].map { JSONReport.Peer($0) }
+                    return socket
+                }, otherSockets: others)
             print(JSONReport.text(report))
         } else if socket.descriptor != nil {
-            for row in rows { printDetails(row, process, survey) }
+            for row in rows { printDetails(row, process, survey, peers) }
         } else if !rows.isEmpty || !survey.stacks.isEmpty {
-            printSummary(rows, process, others, survey)
+            printSummary(rows, process, others, survey, peers)
         }
         if survey.stacks.isEmpty { try process.failWithoutStack(survey.found) }
     }
@@ -68,8 +77,9 @@ struct Why: ParsableCommand {
         fail("descriptor \(descriptor) is no socket: \(printable(link.utf8))", .notFound)
     }
 
-    private func printSummary(_ rows: [SocketRow], _ process: ProcessRecord, _ others: Int, _ survey: Survey) {
-        var table = PlainTable(titles: ["FD", "Local Address", "Remote Address", "State", "Lane", "Reason"], numbers: ["FD"])
+    private func printSummary(_ rows: [SocketRow], _ process: ProcessRecord, _ others: Int, _ survey: Survey, _ peers: Peers) {
+        var table = PlainTable(
+            titles: ["FD", "Local Address", "Remote Address", "State", "Lane", "Reason", "Peer"], numbers: ["FD"])
         var reasons: [UInt32] = []
         for row in rows {
             let descriptors = row.holders.map { $0.descriptor < 0 ? "-" : String($0.descriptor) }.joined(separator: ",")
@@ -79,7 +89,9 @@ struct Why: ParsableCommand {
                 if !reasons.contains(number) { reasons.append(number) }
             }
             let lane = row.endpoint?.laneName ?? "kernel"
-            table.rows.append([descriptors, row.local.dotted, row.remote.dotted, row.stateName, lane, reason])
+            table.rows.append([
+                descriptors, row.local.dotted, row.remote.dotted, row.stateName, lane, reason, peers[row]?.words ?? "-",
+            ])
         }
         let bypassed = rows.count { $0.isBypassed }
         print(
@@ -93,11 +105,12 @@ struct Why: ParsableCommand {
         }
     }
 
-    private func printDetails(_ row: SocketRow, _ process: ProcessRecord, _ survey: Survey) {
+    private func printDetails(_ row: SocketRow, _ process: ProcessRecord, _ survey: Survey, _ peers: Peers) {
         print("Process \(process.id) (\(process.command)), descriptor \(socket.descriptor ?? 0)")
         print("Local Address   \(row.local.dotted)")
         print("Remote Address  \(row.remote.dotted)")
         print("State           \(row.stateName)")
+        if let peer = peers[row] { print("Peer            \(peer.words)") }
         print("Lane            \(row.endpoint?.laneName ?? "kernel")")
         if let number = survey.reason(of: row) {
             let note = JSONReport.ReasonNote(number)

@@ -1,6 +1,7 @@
-"""Cases of sluicestat's statistics, with real processes: cases.py CASE STAT LIBRARY SCHEMA [PAUSE]
+"""Cases of sluicestat's statistics, with real processes: cases.py CASE STAT LIBRARY SCHEMA [PAUSE [COPY]]
 
-Prints nothing and exits 0 when the case holds. PAUSE is the program made of pause.c."""
+Prints nothing and exits 0 when the case holds. PAUSE is the program made of pause.c, COPY
+a copy of STAT that every user may run."""
 import contextlib
 import copy
 import fcntl
@@ -182,6 +183,46 @@ def case_reset():
                 for holder in row["holders"] if holder["pid"] == client.pid and holder.get("fd") in numbers]
         assert len(rows) == 3 and not any("inode" in row or "cookie" in row for row in rows), rows
         assert [row["lane"] for row in rows] == ["kernel"] * 3, rows
+
+
+def case_peer():
+    """Who is at the other end: its process and descriptor, and how many more hold it."""
+    with pair() as (client, server, client_port, port):
+        for program, other in (client, server), (server, client):
+            why = told("why", "why", str(program.pid))["sockets"]
+            assert len(why) == (1 if program is client else 2) and sum("peer" in row for row in why) == 1, why
+            peer = next(row["peer"] for row in why if "peer" in row)
+            theirs = [row for row in told("why", "why", str(other.pid))["sockets"] if row["inode"] == peer["inode"]]
+            assert len(theirs) == 1 and peer["holders"] == theirs[0]["holders"], (peer, theirs)
+        command = theirs[0]["holders"][0]["command"]
+        row = [f"127.0.0.1.{port}", f"127.0.0.1.{client_port}", "ESTABLISHED"]
+        seen = [line[1:] for line in cells(run("why", str(server.pid)), []) if line[1:4] == row]
+        assert [line[-1] for line in seen] == [f"{client.pid} ({command})"], seen
+        client.line("fork")
+        assert f"Peer            {client.pid} ({command}) +1\n" in run("why", f"{server.pid}:4")
+
+
+def case_privilege():
+    """Who is not root sees what he may; a line says what he does not see. Of a peer that he may not read he sees the user."""
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+
+    def ask(*arguments):
+        return subprocess.run([sys.argv[6], *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False, **nobody)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with subprocess.Popen([sys.argv[5], str(listener.getsockname()[1])], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              **nobody) as client:
+            with listener.accept()[0]:
+                for option, missing in ([], "packets"), (["-k"], "sockets"):
+                    done = ask("netstat", *option)
+                    assert done.returncode == 0 and re.fullmatch(
+                        rf"sluicestat: [1-9]\d* processes could not be read \(root sees all\): their {missing} are not shown\n",
+                        done.stderr), done
+                done = ask("netstat", "--json")
+                assert not done.stderr and json.loads(done.stdout)["unreadable_processes"] > 0, done
+                client.stdout.readline()
+                mine = [line for line in ask("why", str(client.pid)).stdout.splitlines() if "ESTABLISHED" in line]
+                assert len(mine) == 1 and mine[0].endswith("  of root"), mine
+                client.stdin.close()
 
 
 def case_fork():
