@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 
 /// The transport protocols that `-P` selects.
 enum TransportProtocol: String, ExpressibleByArgument, CaseIterable {
@@ -16,7 +17,7 @@ struct Netstat: ParsableCommand {
                 Dpkts are drops. They are - for sockets that Sluice does not track. UDP states are Idle and Connected.
 
                 Each socket stands in one row, also one that comes or goes meanwhile. What Sluice does with the sockets of \
-                processes that may not be read is not known: then a line on stderr says so.
+                processes that may not be read is not known: a line on stderr says so to who is not root.
                 """)
     }
 
@@ -50,7 +51,7 @@ struct Netstat: ParsableCommand {
             print(table(rows, survey, interfaces).text, terminator: "")
         }
         if verbose { survey.found.warnOfBadStacks() }
-        if !json {
+        if !json && (verbose || geteuid() != 0) {
             scan.warnOfUnreadable(kernelBypassed ? ": their sockets are not shown" : ": their packets are not shown")
         } else if verbose {
             scan.warnOfUnreadable()

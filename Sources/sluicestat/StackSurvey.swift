@@ -1,4 +1,5 @@
 import Counters
+import Glibc
 
 /// A stack and the processes that hold it (places in `StackSurvey.processes`; several after a fork).
 struct StackHolding {
@@ -52,7 +53,9 @@ struct StackSurvey {
 extension ProcessScan {
     /// Says on stderr how many were skipped, and what follows.
     func warnOfUnreadable(_ what: String = "") {
-        if unreadable > 0 { warn("\(unreadable) processes could not be read (root sees all)\(what)") }
+        guard unreadable > 0 else { return }
+        let why = geteuid() == 0 ? "protected" : "root sees all"
+        warn("\(unreadable) \(unreadable == 1 ? "process" : "processes") could not be read (\(why))\(what)")
     }
 }
 

@@ -93,7 +93,8 @@ struct Scene {
     func bypassed() throws {
         let scene = try Scene()
         let run = try ToolRun(["netstat", "-k"])
-        #expect(run.status == 0 && run.errors == "")
+        // Who is not root is told that he does not see all.
+        #expect(run.status == 0 && (run.errors == "" || geteuid() != 0))
         #expect(run.output.hasPrefix("Local Address"))
         let client = "127.0.0.1.\(scene.pair.clientPort)"
         let server = "127.0.0.1.\(scene.pair.port)"
@@ -139,8 +140,8 @@ struct Scene {
         let run = try ToolRun(["why", me])
         #expect(run.status == 0)
         let client = String(scene.pair.client)
-        #expect(run.rows(client).contains { $0.suffix(3) == ["ESTABLISHED", "loopback", "-"] })
-        #expect(run.rows(String(scene.pair.accepted)).contains { $0.suffix(2) == ["kernel", "plain_peer"] })
+        #expect(run.rows(client).contains { $0.dropFirst(3).starts(with: ["ESTABLISHED", "loopback", "-", me]) })
+        #expect(run.rows(String(scene.pair.accepted)).contains { $0.dropFirst(4).starts(with: ["kernel", "plain_peer", me]) })
         let sentence = "\(Reason.plainPeer.text!.sentence)"
         #expect(run.output.components(separatedBy: sentence).count == 2)
     }
