@@ -117,12 +117,18 @@ class Runner:
     def watch(self, process, path, outcome, mode):
         """Reads results until the process has ended, or nothing has come for too long."""
         started, last, asked = None, time.monotonic(), False
+        unread = ""
         with open(path, encoding="utf-8") as file:
             while True:
                 ended = process.poll() is not None
                 while line := file.readline():
                     last = time.monotonic()
-                    result, name = line.rstrip("\n").split("\t", 1)
+                    # A line may be there in part while it is being written.
+                    unread += line
+                    if not unread.endswith("\n"):
+                        continue
+                    result, name = unread.rstrip("\n").split("\t", 1)
+                    unread = ""
                     if result == "start":
                         started = name
                     elif result == "done":
