@@ -230,6 +230,20 @@ _Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_w
 _Static_assert(offsetof(sl_direction, space_waiters) == 192, "sl_direction.space_waiters");
 _Static_assert(sizeof(sl_direction) == 256, "sl_direction");
 
+/// In front of each datagram in a ring; header and datagram lie in one piece, at a multiple of SL_RECORD_ALIGNMENT from the
+/// ring's first byte. The bytes that are left before the ring's end are a record of kind SL_RECORD_PAD.
+#define SL_RECORD_ALIGNMENT 64u
+enum { SL_RECORD_DATAGRAM = 1, SL_RECORD_PAD = 2 };
+typedef struct sl_record {
+    uint32_t bytes;          ///< of the datagram, or of what is left before the ring's end behind this header
+    uint16_t kind;           ///< SL_RECORD_*
+    uint16_t reserved;
+    uint64_t kernel_count;   ///< datagrams that the sender had sent by the kernel before this one
+    uint64_t stamp;          ///< time stamp counter when it was written
+    uint64_t reserved2;
+} sl_record;
+_Static_assert(sizeof(sl_record) == 32 && SL_RECORD_ALIGNMENT % sizeof(sl_record) == 0, "sl_record");
+
 /// direction[s] is sent by side s.
 typedef struct sl_slot { sl_direction direction[2]; } sl_slot;
 
