@@ -11,27 +11,53 @@
 // Programs were built with it.
 _Static_assert(sizeof(so_nkp_stats_t) == 40, "so_nkp_stats_t");
 
-long slc_socket_address(int fd, int peer, struct slc_address *out) {
-    struct sockaddr_storage a;
-    uint32_t n = sizeof a;
-    long r = peer ? slc_getpeername(fd, &a, &n) : slc_getsockname(fd, &a, &n);
-    if (r < 0) return r;
+static uint16_t swapped(uint16_t port) { return (uint16_t)(port >> 8 | port << 8); }
+
+long slc_address_of(const void *name, uint32_t length, struct slc_address *out) {
+    struct sockaddr_storage a = {0};
     memset(out, 0, sizeof *out);
-    if (a.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
+    memcpy(&a, name, length < sizeof a ? length : sizeof a);
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a;
+    if (a.ss_family == AF_INET && length >= sizeof *v4) {
         out->ip[10] = out->ip[11] = 0xff;
         memcpy(out->ip + 12, &v4->sin_addr, 4);
-        out->port = (uint16_t)(v4->sin_port >> 8 | v4->sin_port << 8);
-    } else if (a.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a;
+        out->port = swapped(v4->sin_port);
+    } else if (a.ss_family == AF_INET6 && length >= 24) { // SIN6_LEN_RFC2133: without a scope
         memcpy(out->ip, &v6->sin6_addr, 16);
-        out->port = (uint16_t)(v6->sin6_port >> 8 | v6->sin6_port << 8);
+        out->port = swapped(v6->sin6_port);
         out->scope = v6->sin6_scope_id;
     } else {
         return -EAFNOSUPPORT;
     }
     out->family = a.ss_family;
     return 0;
+}
+
+uint32_t slc_name_of(const struct slc_address *a, void *name, uint32_t room) {
+    union {
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } out;
+    uint32_t length = a->family == AF_INET ? sizeof out.v4 : sizeof out.v6;
+    memset(&out, 0, sizeof out);
+    if (a->family == AF_INET) {
+        out.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = swapped(a->port)};
+        memcpy(&out.v4.sin_addr, a->ip + 12, 4);
+    } else {
+        out.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = swapped(a->port), .sin6_scope_id = a->scope};
+        memcpy(&out.v6.sin6_addr, a->ip, 16);
+    }
+    memcpy(name, &out, length < room ? length : room);
+    return length;
+}
+
+long slc_socket_address(int fd, int peer, struct slc_address *out) {
+    struct sockaddr_storage a;
+    uint32_t n = sizeof a;
+    long r = peer ? slc_getpeername(fd, &a, &n) : slc_getsockname(fd, &a, &n);
+    if (r < 0) return r;
+    return slc_address_of(&a, n, out);
 }
 
 uint32_t slc_abstract(struct sockaddr_un *out, const void *name, size_t length) {
@@ -117,15 +143,19 @@ static int is_mapped(const uint8_t *ip) {
     return memcmp(ip, prefix, 12) == 0;
 }
 
-long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode) {
+// For UDP the kernel takes the two ends as those of a packet: source is the sender's address (udp_diag.c says
+// "for historical reasons"). So a socket is found by what would be delivered to it, connected or not.
+long slc_diag_inode(int netlink, int protocol, const struct slc_address *found, const struct slc_address *other, uint32_t *inode) {
+    const int is_udp = protocol == IPPROTO_UDP;
+    const struct slc_address *source = is_udp ? other : found, *target = is_udp ? found : other;
     struct {
         struct nlmsghdr h;
         struct inet_diag_req_v2 r;
     } q = {.h = {.nlmsg_len = sizeof q, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 1}};
-    q.r.sdiag_protocol = IPPROTO_TCP;
-    q.r.idiag_states = 1u << 1; // ESTABLISHED
-    q.r.id.idiag_sport = (uint16_t)(source->port >> 8 | source->port << 8);
-    q.r.id.idiag_dport = (uint16_t)(target->port >> 8 | target->port << 8);
+    q.r.sdiag_protocol = (uint8_t)protocol;
+    q.r.idiag_states = is_udp ? ~0u : 1u << 1; // ESTABLISHED
+    q.r.id.idiag_sport = swapped(source->port);
+    q.r.id.idiag_dport = swapped(target->port);
     q.r.id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
     q.r.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
     if (is_mapped(source->ip)) {
@@ -153,7 +183,10 @@ long slc_diag_inode(int netlink, const struct slc_address *source, const struct 
     }
     if (answer.h.nlmsg_type != SOCK_DIAG_BY_FAMILY || answer.h.nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg))) return -EPROTO;
     const struct inet_diag_msg *m = NLMSG_DATA(&answer.h);
-    if (m->id.idiag_sport != q.r.id.idiag_sport || m->id.idiag_dport != q.r.id.idiag_dport || m->idiag_state != 1) return -ENOENT;
+    // An unconnected UDP socket knows no other end.
+    if (m->id.idiag_sport != swapped(found->port) || (m->id.idiag_dport != swapped(other->port) && (!is_udp || m->id.idiag_dport)))
+        return -ENOENT;
+    if (!is_udp && m->idiag_state != 1) return -ENOENT;
     *inode = m->idiag_inode;
     return 0;
 }

@@ -62,4 +62,6 @@ public struct Reason: Equatable, Sendable {
     public static var packetFilter: Reason { Reason(26) }
     /// The two ends are looking for each other.
     public static var meeting: Reason { Reason(27) }
+    /// Another socket may be bound to the same port.
+    public static var sharedPort: Reason { Reason(28) }
 }

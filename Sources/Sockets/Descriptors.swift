@@ -10,10 +10,10 @@ import Stacks
 @c(sluice_start) public func start() { unsafe process.start() }
 
 /// The entry of a fresh TCP socket, or nothing when it is not to be tracked.
-private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> Endpoint? {
+private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32, isDatagram: Bool = false) -> Endpoint? {
     unsafe process.start()
     let s = unsafe process.settings
-    guard s.tcp, !s.dontAccelerate, unsafe process.isOwner else { return nil }
+    guard isDatagram ? s.udp : s.tcp, !s.dontAccelerate, unsafe process.isOwner else { return nil }
     guard let e = unsafe StackMemory.allocate() else {
         count(StackCounter.endpointsRefused)
         Log.introduce()
@@ -21,8 +21,10 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
         return nil
     }
     unsafe e.pointee.family = UInt16(truncatingIfNeeded: family)
-    unsafe e.pointee.type = 1
-    unsafe e.pointee.protocol = 6
+    unsafe e.pointee.type = isDatagram ? 2 : 1
+    unsafe e.pointee.protocol = isDatagram ? 17 : 6
+    // A UDP socket has no lane itself: its flows have.
+    if isDatagram { unsafe e.pointee.flags = UInt32(SL_EP_GIVEN_UP) }
     unsafe e.pointee.role = role
     unsafe e.pointee.reason = Reason.young.number
     unsafe e.pointee.rx_lowat = 1
@@ -49,9 +51,12 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32) -> E
 
 @c(sluice_made_socket) public func madeSocket(_ fd: Int32, _ domain: Int32, _ type: Int32, _ proto: Int32) {
     madeOther(fd)
-    // SOCK_STREAM with protocol 0 or IPPROTO_TCP, of IPv4 or IPv6.
-    guard domain == 2 || domain == 10, type & 0xf == 1, proto == 0 || proto == 6 else { return }
-    guard let e = unsafe track(fd, family: domain, role: 0, state: UInt32(SL_ENDPOINT_LIVE)) else { return }
+    // SOCK_STREAM with protocol 0 or IPPROTO_TCP, SOCK_DGRAM with 0 or IPPROTO_UDP; of IPv4 or IPv6.
+    let isDatagram = type & 0xf == 2
+    guard domain == 2 || domain == 10, proto == 0 || proto == (isDatagram ? 17 : 6), isDatagram || type & 0xf == 1 else { return }
+    guard let e = unsafe track(fd, family: domain, role: 0, state: UInt32(SL_ENDPOINT_LIVE), isDatagram: isDatagram) else {
+        return
+    }
     unsafe e.pointee.status_flags = UInt32(bitPattern: type) & 0o4000
 }
 
@@ -140,6 +145,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         if lastHere && !last { _ = unsafe slc_add_u32(&e.local.pointee.users, 1) }
         if lastHere { unsafe Rendezvous.withdraw(e) }
         unsafe process.lock.release()
+        if unsafe lastHere && e.isDatagram { unsafe Flows.end(e) }
         if lastHere { unsafe EpollSet.endpointLeaves(e) }
         if unsafe last && closing && Lane.keep(e, fd) { return }
         if last {
@@ -227,6 +233,10 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         unsafe Lane.handBack(e, fd, .ended, foreign: false)
     }
     let r = unsafe sluice_real_connect(fd, a, n)
+    if unsafe e.isDatagram {
+        if r == 0 { unsafe Flows.connected(e, fd) }
+        return r
+    }
     if r == 0 || r == -Int(EINPROGRESS) {
         unsafe e.pointee.role = 0
         unsafe e.pointee.state = r == 0 ? UInt32(SL_ENDPOINT_CONNECTED) : UInt32(SL_ENDPOINT_CONNECTING)
@@ -240,6 +250,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
 @c(sluice_bind) public func bind(_ fd: Int32, _ entry: UInt64, _ a: UnsafePointer<sockaddr>?, _ n: UInt32) -> Int {
     let r = unsafe slc_bind(fd, a, n)
     if r == 0 { unsafe Identity.learnLocal(endpoint(entry), fd) }
+    if unsafe r == 0 && endpoint(entry).isDatagram { unsafe Flows.handBack(endpoint(entry), .option) }
     return r
 }
 

@@ -113,7 +113,7 @@ void fuzz_linux(const uint8_t *bytes, size_t n) {
         uint32_t inode = 0;
         take(&a, sizeof a);
         take(&b, sizeof b);
-        slc_diag_inode(5, &a, &b, &inode);
+        slc_diag_inode(5, a.port & 1 ? IPPROTO_UDP : IPPROTO_TCP, &a, &b, &inode);
         break;
     }
     default: {

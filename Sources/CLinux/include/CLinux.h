@@ -141,6 +141,10 @@ struct slc_address {
 };
 /// The local (`peer` 0) or remote address of an IPv4 or IPv6 socket; -EAFNOSUPPORT for others.
 SLC_HIDDEN long slc_socket_address(int fd, int peer, struct slc_address *out);
+/// The address in a sockaddr of `length` bytes; -EAFNOSUPPORT when it is none of IPv4 or IPv6, or too short for its family.
+SLC_HIDDEN long slc_address_of(const void *name, uint32_t length, struct slc_address *out);
+/// Writes the sockaddr of an address, as much of it as there is room for; returns its whole length.
+SLC_HIDDEN uint32_t slc_name_of(const struct slc_address *a, void *name, uint32_t room);
 /// An abstract unix address made of `name`; returns its length for bind and connect.
 SLC_HIDDEN uint32_t slc_abstract(struct sockaddr_un *out, const void *name, size_t length);
 /// Sends one message, with `pass` as a descriptor when it is not negative.
@@ -153,8 +157,9 @@ SLC_HIDDEN long slc_receive_message(int fd, void *p, size_t n, int *passed);
 SLC_HIDDEN long slc_tcp_counts(int fd, int after_fin, uint64_t *acked, uint64_t *received);
 /// Another number when the peer has acknowledged more, or has made room by reading (TCP_INFO: bytes_acked, snd_wnd).
 SLC_HIDDEN uint64_t slc_tcp_progress(int fd);
-/// Inode of the established TCP socket with exactly these ends, as this network namespace's sock_diag tells.
-SLC_HIDDEN long slc_diag_inode(int netlink, const struct slc_address *source, const struct slc_address *target, uint32_t *inode);
+/// Inode of the established TCP socket at `found` whose other end is `other`, or of the UDP socket to which a datagram from
+/// `other` to `found` would go, as this network namespace's sock_diag tells.
+SLC_HIDDEN long slc_diag_inode(int netlink, int protocol, const struct slc_address *found, const struct slc_address *other, uint32_t *inode);
 /// The inode of the one member of the epoll set `fd`, by /proc; -EPERM when it is no epoll set with exactly one member.
 SLC_HIDDEN long slc_epoll_member_inode(int fd, uint64_t *inode);
 /// The process's command name into 32 bytes at `target`.

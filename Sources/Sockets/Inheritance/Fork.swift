@@ -17,6 +17,7 @@ import Stacks
     guard unsafe process.isOwner else { return }
     DescriptorTable.each { _, entry in
         guard let e = unsafe tracked(entry) else { return true }
+        if unsafe e.isDatagram { unsafe Flows.handBackBeforeFork(e) }
         unsafe e.local.pointee.prepare(fork, isShared: e.pointee.flags & UInt32(SL_EP_SHARED) != 0)
         _ = unsafe slc_add_u32(&e.pointee.descriptors, 1)
         _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_SHARED))

@@ -28,7 +28,7 @@ import Stacks
     let generation = unsafe e.pointee.generation
     let half = unsafe kind == .receiving ? e.rx : e.tx
     _ = unsafe slc_add_u32(&half.pointee.plain_calls, 1)
-    let isLate = unsafe !wasOnLane && onLane(e)
+    let isLate = unsafe !wasOnLane && (onLane(e) || e.isDatagram && Flows.open(e) != nil)
     if isLate {
         Held.drop(kind, UInt(bitPattern: e))
         _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1)
@@ -66,7 +66,10 @@ import Stacks
     _ fd: Int32, _ entry: UInt64, _ buffer: UnsafeMutableRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32
 ) -> Int {
     let e = unsafe endpoint(entry)
-    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe !onLane(e) {
+        if unsafe e.isDatagram { return unsafe datagramReceive(e, fd, buffer, n, flags, call) }
+        unsafe Meet.consider(e, fd)
+    }
     let isOnLane = unsafe onLane(e)
     if unsafe isOnLane && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e) && n >= 0 {
         if n > 0 && UInt(bitPattern: buffer) < 4096 && flags & 0x20 == 0 { return -Int(EFAULT) }
@@ -95,7 +98,10 @@ import Stacks
     _ fd: Int32, _ entry: UInt64, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32
 ) -> Int {
     let e = unsafe endpoint(entry)
-    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe !onLane(e) {
+        if unsafe e.isDatagram { return unsafe datagramSend(e, fd, buffer, n, flags, call) }
+        unsafe Meet.consider(e, fd)
+    }
     let isOnLane = unsafe onLane(e)
     if unsafe isOnLane && n >= 0 && !Lane.sendsByKernel(e) {
         if let reason = unservedSend(flags) {
@@ -159,7 +165,10 @@ public func recvmsg(
     _ call: Int32
 ) -> Int {
     let e = unsafe endpoint(entry)
-    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe !onLane(e) {
+        if unsafe e.isDatagram { return unsafe datagramReceive(e, fd, msg, iov, n, flags) }
+        unsafe Meet.consider(e, fd)
+    }
     let isOnLane = unsafe onLane(e)
     if unsafe isOnLane && !ReceiveFlags(raw: flags).kernelOnly && !Lane.receivesByKernel(e), n >= 0, n <= 1024,
         let v = unsafe iov ?? noParts(n)
@@ -194,7 +203,7 @@ public func recvmsg(
     return unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
 }
 
-private func noParts(_ n: Int) -> UnsafePointer<iovec>? {
+func noParts(_ n: Int) -> UnsafePointer<iovec>? {
     unsafe n == 0 ? UnsafePointer(bitPattern: 4096) : nil
 }
 
@@ -204,7 +213,10 @@ public func sendmsg(
     _ call: Int32
 ) -> Int {
     let e = unsafe endpoint(entry)
-    if unsafe !onLane(e) { unsafe Meet.consider(e, fd) }
+    if unsafe !onLane(e) {
+        if unsafe e.isDatagram { return unsafe datagramSend(e, fd, msg, iov, n, flags) }
+        unsafe Meet.consider(e, fd)
+    }
     let isOnLane = unsafe onLane(e)
     if unsafe isOnLane && !Lane.sendsByKernel(e), n >= 0, n <= 1024, let v = unsafe iov ?? noParts(n) {
         let control = unsafe msg != nil && msg.unsafelyUnwrapped.pointee.msg_controllen > 0

@@ -210,6 +210,8 @@ public enum StackMemory {
     /// 1 while a thread works on the meeting.
     public var meetingBusy: UInt32 = 0
     public var meeting = Meeting()
+    /// Of a UDP socket: its peers (Sockets).
+    public var flows: UnsafeMutableRawPointer? = nil
     /// First membership in an epoll set (Sockets).
     public var memberships: UnsafeMutableRawPointer? = nil
     /// Number of the descriptor last used for it, for calls of our own.

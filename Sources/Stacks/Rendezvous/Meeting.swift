@@ -111,15 +111,17 @@ public struct KernelCounts {
     }
 }
 
-/// The name by which two ends find each other: the network namespace's cookie and the 4-tuple as the accepting end has it.
+/// The name by which two ends find each other: the network namespace's cookie and the 4-tuple as the accepting end has it. Ends of
+/// datagrams may not know by which of their addresses the other one knows them: their name has the ports alone.
 public struct MeetingName {
     var bytes: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
 
-    public init(cookie: UInt64, acceptor: sl_address, connector: sl_address) {
+    public init(cookie: UInt64, acceptor: sl_address, connector: sl_address, isDatagram: Bool = false) {
         unsafe withUnsafeMutableBytes(of: &bytes) { b in
-            unsafe b.storeBytes(of: 0x3175_6c73, as: UInt32.self)  // "slu1"
+            unsafe b.storeBytes(of: isDatagram ? 0x3275_6c73 : 0x3175_6c73, as: UInt32.self)  // "slu1", "slu2"
             unsafe b.storeBytes(of: UInt32(acceptor.port) << 16 | UInt32(connector.port), toByteOffset: 4, as: UInt32.self)
             unsafe b.storeBytes(of: cookie, toByteOffset: 8, as: UInt64.self)
+            if isDatagram { return }
             unsafe b.storeBytes(of: acceptor.ip, toByteOffset: 16, as: type(of: acceptor.ip))
             unsafe b.storeBytes(of: connector.ip, toByteOffset: 32, as: type(of: connector.ip))
         }

@@ -34,7 +34,7 @@ enum Proof {
         var inode: UInt32 = 0
         var far = unsafe slc_address(e.pointee.remote)
         var near = unsafe slc_address(e.pointee.local)
-        let r = unsafe slc_diag_inode(diag.fd, &far, &near, &inode)
+        let r = unsafe slc_diag_inode(diag.fd, Int32(e.pointee.protocol), &far, &near, &inode)
         if r == -Int(ENOENT) { return 0 }
         return r == 0 ? UInt64(inode) : nil
     }

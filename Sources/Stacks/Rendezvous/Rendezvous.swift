@@ -69,7 +69,8 @@ public enum Rendezvous {
         }
         let s = unsafe unixSocket(e)
         guard s >= 0 else { return .failed(s == -2 ? .namespace : .resources) }
-        var name = unsafe MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.local, connector: e.pointee.remote)
+        var name = unsafe MeetingName(
+            cookie: e.pointee.netns_cookie, acceptor: e.pointee.local, connector: e.pointee.remote, isDatagram: e.isDatagram)
         var a = sockaddr_un()
         let n = name.address(&a)
         let r = unsafe slc_bind(s, &a, n)
@@ -149,7 +150,8 @@ public enum Rendezvous {
         let r = rawSocket()
         guard r >= 0 else { return r }
         let s = Int32(truncatingIfNeeded: r)
-        var name = unsafe MeetingName(cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local)
+        var name = unsafe MeetingName(
+            cookie: e.pointee.netns_cookie, acceptor: e.pointee.remote, connector: e.pointee.local, isDatagram: e.isDatagram)
         var a = sockaddr_un()
         let n = name.address(&a)
         if unsafe !isOfNamespace(s, e) {
@@ -172,8 +174,8 @@ public enum Rendezvous {
         guard Consent.admits(uid, pid) else { return .consent }
         unsafe m.pointee.meeting.peerUid = uid
         unsafe m.pointee.meeting.peerPid = pid
-        guard let counts = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0) else { return .ended }
-        unsafe m.pointee.meeting.counts = counts
+        let counts = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0)
+        if let counts { unsafe m.pointee.meeting.counts = counts } else if unsafe !e.isDatagram { return .ended }
         let proof = slc_epoll_create1(Int32(O_CLOEXEC))
         guard proof >= 0 else { return .resources }
         let p = Int32(truncatingIfNeeded: proof)
