@@ -24,6 +24,7 @@ static void try_all(int with_peers_descriptors, int with_log_file) {
         SYS_ftruncate, SYS_fcntl, SYS_fallocate, SYS_fstatfs, SYS_fstat, SYS_pread64, SYS_readlinkat, SYS_sendmsg, SYS_recvmsg,
         SYS_sendto, SYS_recvfrom, SYS_bind, SYS_listen, SYS_connect, SYS_accept4, SYS_shutdown, SYS_getsockopt, SYS_setsockopt,
         SYS_getsockname, SYS_getpeername, SYS_ioctl, SYS_epoll_ctl, SYS_epoll_pwait, SYS_read, SYS_write, SYS_close, SYS_capget,
+        SYS_sched_yield,
     };
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) slc_syscall6(harmless[i], -1, 0, 0, 0, 0, 0);
     long fd = slc_memfd_create("sluice", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -5,7 +5,7 @@ public struct Reason: Equatable, Sendable {
     public init(_ number: UInt32) { self.number = number }
 
     /// How many reasons there are; their numbers are `0 ..< count`.
-    public static var count: UInt32 { 28 }
+    public static var count: UInt32 { 30 }
 
     public static var none: Reason { Reason(0) }
     /// It has not shown yet that it will live.
@@ -64,4 +64,6 @@ public struct Reason: Equatable, Sendable {
     public static var meeting: Reason { Reason(27) }
     /// Another socket may be bound to the same port.
     public static var sharedPort: Reason { Reason(28) }
+    /// Multicast or broadcast: datagrams to many.
+    public static var multicast: Reason { Reason(29) }
 }

@@ -144,6 +144,14 @@ extension Reason {
             ReasonText(
                 "meeting", "It looks for the other end and has had no answer yet; it goes on with the program's next calls.",
                 "Wait. If it stays so, see whether the other program runs under Sluice, with a like SLUICE_LANE_AT.")
+        case .sharedPort:
+            ReasonText(
+                "shared_port", "Another socket may be bound to the UDP port too, so that the kernel chooses who gets a datagram.",
+                "Leave SO_REUSEADDR and SO_REUSEPORT out if the program lets you.")
+        case .multicast:
+            ReasonText(
+                "multicast", "Datagrams to a group or to a whole network reach many sockets; the kernel carries them.",
+                "Nothing to do: datagrams to one address have lanes.")
         default: nil
         }
     }

@@ -23,7 +23,7 @@ import CStackLayout
 extension RingWriter {
     /// Room for a datagram of `n` bytes, at most `largestDatagram`; its header is written. `publish(room.next)` makes it visible.
     /// `isDamaged`: the reader's offset cannot be. Nil otherwise: the ring is full.
-    public func datagram(_ n: Int, kernelCount: UInt64, stamp: UInt64, isDamaged: inout Bool) -> DatagramRoom? {
+    public func datagram(_ n: Int, kernelCount: UInt64, isDamaged: inout Bool) -> DatagramRoom? {
         isDamaged = false
         guard n >= 0, n <= largestDatagram else { return nil }
         let wanted = recordBytes(n)
@@ -43,20 +43,19 @@ extension RingWriter {
         let needed = left < wanted ? left &+ wanted : wanted
         guard needed <= room else { return nil }
         if left < wanted {
-            unsafe put(sl_record(kind: SL_RECORD_PAD, bytes: Int(left) &- MemoryLayout<sl_record>.size), at: position)
+            put(sl_record(kind: SL_RECORD_PAD, bytes: Int(left) &- MemoryLayout<sl_record>.size), at: position)
             offset &+= left
         }
         let place = unsafe (offset &- half.pointee.base) & (bytes &- 1)
-        var header = unsafe sl_record(kind: SL_RECORD_DATAGRAM, bytes: n)
-        unsafe header.kernel_count = kernelCount
-        unsafe header.stamp = stamp
-        unsafe put(header, at: place)
+        var header = sl_record(kind: SL_RECORD_DATAGRAM, bytes: n)
+        header.kernel_count = kernelCount
+        put(header, at: place)
         return unsafe DatagramRoom(
             memory: memory + Int(truncatingIfNeeded: place) + MemoryLayout<sl_record>.size, next: offset &+ wanted)
     }
 
     @inline(__always) private func put(_ header: sl_record, at position: UInt64) {
-        unsafe (memory + Int(truncatingIfNeeded: position)).assumingMemoryBound(to: sl_record.self).pointee = unsafe header
+        unsafe (memory + Int(truncatingIfNeeded: position)).assumingMemoryBound(to: sl_record.self).pointee = header
     }
 }
 
@@ -66,7 +65,6 @@ extension RingWriter {
     public let memory: UnsafeRawPointer
     public let bytes: Int
     public let kernelCount: UInt64
-    public let stamp: UInt64
     /// What `consume` gives back, with what was left unused before it.
     public let taken: UInt64
 }
@@ -97,7 +95,7 @@ extension RingReader {
             isDamaged = false
             return unsafe Datagram(
                 memory: UnsafeRawPointer(memory + Int(truncatingIfNeeded: position) + MemoryLayout<sl_record>.size), bytes: n,
-                kernelCount: header.kernel_count, stamp: header.stamp, taken: skipped &+ size)
+                kernelCount: header.kernel_count, taken: skipped &+ size)
         }
         isDamaged = skipped != 0
         return nil

@@ -81,6 +81,7 @@ SLC_INLINE long slc_sendto(int fd, const void *p, size_t n, int fl) {
 SLC_INLINE long slc_recvfrom(int fd, void *p, size_t n, int fl) {
     return slc_syscall6(SYS_recvfrom, fd, SLC_P(p), (long)n, fl, 0, 0);
 }
+SLC_INLINE long slc_sched_yield(void) { return slc_syscall3(SYS_sched_yield, 0, 0, 0); }
 SLC_INLINE long slc_sendmsg(int fd, const struct msghdr *m, int fl) { return slc_syscall3(SYS_sendmsg, fd, SLC_P(m), fl); }
 SLC_INLINE long slc_recvmsg(int fd, struct msghdr *m, int fl) { return slc_syscall3(SYS_recvmsg, fd, SLC_P(m), fl); }
 SLC_INLINE long slc_ioctl(int fd, unsigned long r, void *p) { return slc_syscall3(SYS_ioctl, fd, (long)r, SLC_P(p)); }

@@ -118,6 +118,7 @@ enum {
     SL_EP_PEER_ENDED = 16,
     SL_EP_OOB = 32,
     SL_EP_LEFT = 64,          ///< its lane has ended and this side has left the slot
+    SL_EP_OPTION = 128,       ///< of a UDP socket: an option is set that only the kernel serves: no flow gets a lane
 };
 
 /// Process-wide counters of a stack; the table with names is Sources/Counters.
@@ -184,6 +185,10 @@ _Static_assert(sizeof(sl_waiter) == 128, "sl_waiter");
 
 /// Control word of the receiving side, changed by compare-exchange from both.
 enum { SL_RX_CLOSED = 0, SL_RX_OPEN = 1, SL_RX_WANT = 2, SL_RX_GONE = 3, SL_RX_SETTLED = 4, SL_RX_TAKING = 5 };
+/// Of datagrams: OPEN while the receiver looks at the ring by itself, WRITING while a sender is about to publish (OPEN to WRITING
+/// and back by the sender). ASLEEP: one thread of the receiver waits in the kernel; RINGING: a datagram by the kernel is on its
+/// way to it, behind which the sender opens the ring again. SHUT: several may wait, and each datagram goes by the kernel.
+enum { SL_RX_WRITING = 6, SL_RX_ASLEEP = 7, SL_RX_RINGING = 8, SL_RX_SHUT = 9 };
 
 /// How a sender ended: all that it took back is in the kernel, or the rest of it lies in the ring.
 enum { SL_ENDED = 1, SL_ENDED_WITH_REST = 2 };
@@ -239,8 +244,7 @@ typedef struct sl_record {
     uint16_t kind;           ///< SL_RECORD_*
     uint16_t reserved;
     uint64_t kernel_count;   ///< datagrams that the sender had sent by the kernel before this one
-    uint64_t stamp;          ///< time stamp counter when it was written
-    uint64_t reserved2;
+    uint64_t reserved2[2];
 } sl_record;
 _Static_assert(sizeof(sl_record) == 32 && SL_RECORD_ALIGNMENT % sizeof(sl_record) == 0, "sl_record");
 

@@ -6,89 +6,75 @@ import SharedMemory
 import Stacks
 
 /// One receive on a UDP socket that has lanes. Rings and the kernel's queue are one queue for the program: a ring's datagrams
-/// come before what the same sender has sent by the kernel behind them, and after what it had sent so before.
+/// come before what the same sender has sent by the kernel behind them, and after what it had sent so before. Under `flowsRx`.
 @safe struct DatagramCall {
     let e: Endpoint
     let fd: Int32
-    let flows: UnsafeMutablePointer<Flows>
     /// The program's, or one of ours for calls without a name.
     let msg: UnsafeMutablePointer<msghdr>
     let flags: Int32
     var isPeek: Bool { flags & 0x2 != 0 }
 
-    /// One look, without blocking. Bytes, -EAGAIN, or another -errno. Takes the rx lock of the socket.
-    func now() -> Int {
-        let lock = unsafe RobustLock(&e.rx.pointee.lock)
-        lock.acquire()
-        defer { lock.release() }
-        let time = slc_tsc()
-        var isDue = unsafe time &- flows.pointee.kernelLook > 20 &* process.tickRate
-        if isDue {
-            unsafe flows.pointee.kernelLook = time
-            let r = ofKernel()
-            if r != -Int(EAGAIN) { return r }
-            isDue = false
-        }
-        return ofRings()
-    }
-
-    /// What the kernel has, unless datagrams of the same sender lie before it in a ring.
-    private func ofKernel() -> Int {
-        var name = sockaddr_in6()
-        var look = unsafe msghdr()
-        var part = iovec()
-        unsafe withUnsafeMutablePointer(to: &name) { unsafe look.msg_name = UnsafeMutableRawPointer($0) }
-        look.msg_namelen = 28
-        unsafe withUnsafeMutablePointer(to: &part) { unsafe look.msg_iov = $0 }
-        look.msg_iovlen = 1
-        let r = unsafe slc_recvmsg(fd, &look, 0x2 | 0x40)
-        if r == -Int(EAGAIN) { return r }
-        if r >= 0 {
-            var from = slc_address()
-            if unsafe slc_address_of(&name, look.msg_namelen, &from) == 0,
-                let f = unsafe flows.find(sl_address(from))?.pointee.endpoint, let r = unsafe ofRing(f, kernelHas: true)
-            {
-                return r
+    /// One look, without blocking. Bytes, -EAGAIN, or another -errno. True in `hasOpened`: `Flows.opened` is due.
+    func now(_ hasOpened: inout Bool) -> Int {
+        guard let flows = unsafe Flows.known(e) else { return takeKernel(&hasOpened) }
+        var r = -Int(EAGAIN)
+        if unsafe flows.pointee.hasStock == 0 {
+            r = takeKernel(&hasOpened)
+        } else {
+            let time = slc_tsc()
+            if unsafe time &- flows.pointee.kernelLook > 20 &* process.tickRate {
+                unsafe flows.pointee.kernelLook = time
+                r = unsafe ofKernel(flows, &hasOpened)
+                if r == -Int(EAGAIN) { r = unsafe ofRings(flows, &hasOpened) ?? r }
+            } else {
+                r = unsafe ofRings(flows, &hasOpened) ?? ofKernel(flows, &hasOpened)
             }
         }
-        return takeKernel()
+        guard r == -Int(EAGAIN), unsafe Flows.lookAround(flows) else { return r }
+        return unsafe ofRings(flows, &hasOpened) ?? r
+    }
+
+    /// What the kernel has, unless datagrams of the same sender lie before it in a ring: all that it has sent before are
+    /// published when the kernel shows this one.
+    private func ofKernel(_ flows: UnsafeMutablePointer<Flows>, _ hasOpened: inout Bool) -> Int {
+        var name = sockaddr_in6()
+        var look = unsafe msghdr()
+        unsafe withUnsafeMutablePointer(to: &name) { unsafe look.msg_name = UnsafeMutableRawPointer($0) }
+        unsafe look.msg_namelen = 28
+        let r = unsafe slc_recvmsg(fd, &look, 0x2 | 0x40)
+        if r == -Int(EAGAIN) { return r }
+        var from = slc_address()
+        if unsafe r >= 0 && slc_address_of(&name, look.msg_namelen, &from) == 0,
+            let i = unsafe flows.find(sl_address(from)), unsafe flows.pointee.hasStock & 1 << UInt64(i) != 0,
+            let r = unsafe ofRing(flows, i, kernelHas: true, &hasOpened)
+        {
+            return r
+        }
+        return takeKernel(&hasOpened)
     }
 
     /// The real receive, counted for the flow of its sender.
-    private func takeKernel() -> Int {
-        var name = sockaddr_in6()
-        var length: UInt32 = 28
-        let own = unsafe msg.pointee.msg_name == nil
-        if own {
-            unsafe withUnsafeMutablePointer(to: &name) { unsafe msg.pointee.msg_name = UnsafeMutableRawPointer($0) }
-            unsafe msg.pointee.msg_namelen = 28
+    private func takeKernel(_ hasOpened: inout Bool) -> Int {
+        unsafe withSender(msg) { unsafe slc_recvmsg(fd, msg, flags | 0x40) } then: { r, from in
+            if !isPeek { unsafe noteKernel(e, fd, from, r, &hasOpened) }
         }
-        let r = unsafe slc_recvmsg(fd, msg, flags | 0x40)
-        var from = slc_address()
-        length = unsafe msg.pointee.msg_namelen
-        let isKnown = unsafe r >= 0 && slc_address_of(msg.pointee.msg_name, length, &from) == 0
-        if own {
-            unsafe msg.pointee.msg_name = nil
-            unsafe msg.pointee.msg_namelen = 0
-        }
-        if isKnown && !isPeek { unsafe noteKernel(e, fd, sl_address(from), r) }
-        return r
     }
 
-    private func ofRings() -> Int {
-        var result = -Int(EAGAIN)
-        unsafe flows.eachOpen { f, i in
-            guard let r = unsafe ofRing(f, kernelHas: false) else { return true }
-            result = r
-            unsafe flows.pointee.turn = Int32(truncatingIfNeeded: i &+ 1)
-            return false
+    private func ofRings(_ flows: UnsafeMutablePointer<Flows>, _ hasOpened: inout Bool) -> Int? {
+        var tries = Flows.most
+        while tries > 0, let i = unsafe flows.news() {
+            tries &-= 1
+            unsafe flows.pointee.turn = i &+ 1
+            if let r = unsafe ofRing(flows, i, kernelHas: false, &hasOpened) { return r }
         }
-        return result
+        return nil
     }
 
     /// The next datagram of a flow's ring; nil: none, or datagrams of the kernel come first.
-    private func ofRing(_ f: Endpoint, kernelHas: Bool) -> Int? {
-        guard let reader = unsafe f.reader, unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0 else { return nil }
+    private func ofRing(_ flows: UnsafeMutablePointer<Flows>, _ i: Int, kernelHas: Bool, _ hasOpened: inout Bool) -> Int? {
+        guard let f = unsafe flows.laned(i), let reader = unsafe f.reader, unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0
+        else { return nil }
         var isDamaged = false
         guard let d = reader.datagram(isDamaged: &isDamaged) else {
             if isDamaged { unsafe FlowLane.damaged(f) }
@@ -99,21 +85,30 @@ import Stacks
         let isCounted = unsafe f.rx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0
         if !isCounted || missing != 0 && missing < 1 << 62 {
             if kernelHas { return nil }
-            if let r = awaitKernel() { return r }
+            if let r = unsafe awaitKernel(flows, isCounted ? missing : 0, &hasOpened) { return r }
         }
-        unsafe f.rx.pointee.flags |= UInt32(SL_HALF_COUNTED)
-        unsafe f.rx.pointee.kernel_bytes = d.kernelCount
+        if !isPeek {
+            unsafe f.rx.pointee.flags |= UInt32(SL_HALF_COUNTED)
+            unsafe f.rx.pointee.kernel_bytes = d.kernelCount
+        }
         return unsafe deliver(d, f, reader)
     }
 
-    /// Twice, 50 us apart: what the kernel has not by then was dropped.
-    private func awaitKernel() -> Int? {
-        var r = takeKernel()
+    /// What the kernel has comes first. Where it has not all that was sent, and has not dropped as many, it is asked once more
+    /// 50 us later: a busy machine delivers late.
+    @inline(never) private func awaitKernel(
+        _ flows: UnsafeMutablePointer<Flows>, _ missing: UInt64, _ hasOpened: inout Bool
+    ) -> Int? {
+        var r = takeKernel(&hasOpened)
         if r != -Int(EAGAIN) { return r }
+        if unsafe missing != 0 && flows.hasDropped(missing, fd) { return nil }
         let began = slc_tsc()
         while unsafe slc_tsc() &- began < 50 &* process.tickRate { slc_pause() }
-        r = takeKernel()
-        return r != -Int(EAGAIN) ? r : nil
+        r = takeKernel(&hasOpened)
+        if r != -Int(EAGAIN) { return r }
+        // Whoever has dropped them.
+        _ = unsafe flows.hasDropped(0, fd)
+        return nil
     }
 
     private func deliver(_ d: Datagram, _ f: Endpoint, _ reader: RingReader) -> Int? {
@@ -143,13 +138,39 @@ import Stacks
     }
 }
 
-/// A datagram came by the kernel.
-func noteKernel(_ e: Endpoint, _ fd: Int32, _ from: sl_address, _ n: Int) {
-    if let f = unsafe Flows.known(e)?.find(from)?.pointee.endpoint { unsafe f.rx.pointee.kernel_bytes &+= 1 }
-    unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(n)
-    unsafe Flows.note(e, fd, from)
+/// The size of the next datagram in a ring, 0: none. Under `flowsRx`.
+func nextInRings(_ e: Endpoint) -> Int? {
+    guard let flows = unsafe Flows.known(e), let i = unsafe flows.news(), let reader = unsafe flows.laned(i)?.reader else { return nil }
+    var isDamaged = false
+    return reader.datagram(isDamaged: &isDamaged)?.bytes
 }
 
-extension sl_address {
-    init(_ a: slc_address) { self.init(ip: a.ip, port: a.port, family: a.family, scope: a.scope) }
+/// Makes `call` with a name to tell the sender, one of ours where the program wants none; `then` has it.
+func withSender(_ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, then: (Int, sl_address) -> Void) -> Int {
+    var name = sockaddr_in6()
+    let own = unsafe msg.pointee.msg_name == nil
+    return unsafe withUnsafeMutablePointer(to: &name) { n -> Int in
+        if own {
+            unsafe msg.pointee.msg_name = UnsafeMutableRawPointer(n)
+            unsafe msg.pointee.msg_namelen = 28
+        }
+        let r = call()
+        var from = slc_address()
+        if unsafe r >= 0 && slc_address_of(msg.pointee.msg_name, msg.pointee.msg_namelen, &from) == 0 { then(r, sl_address(from)) }
+        if own {
+            unsafe msg.pointee.msg_name = nil
+            unsafe msg.pointee.msg_namelen = 0
+        }
+        return r
+    }
+}
+
+/// A datagram came by the kernel. Under `flowsRx`.
+func noteKernel(_ e: Endpoint, _ fd: Int32, _ from: sl_address, _ n: Int, _ hasOpened: inout Bool) {
+    unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(n)
+    if let flows = unsafe Flows.known(e), let i = unsafe flows.find(from), let f = unsafe flows.laned(i) {
+        unsafe f.rx.pointee.kernel_bytes &+= 1
+        unsafe Flows.wake(e, i)
+    }
+    if unsafe Flows.note(e, fd, from) { hasOpened = true }
 }

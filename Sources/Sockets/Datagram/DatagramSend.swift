@@ -12,66 +12,69 @@ private let ringFlags: Int32 = 0x40 | 0x4000 | 0x800 | 0x80  // MSG_DONTWAIT, NO
 func datagramSend(
     _ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ remote: sl_address?, _ flags: Int32, isPlain: Bool, _ real: () -> Int
 ) -> Int {
-    if isPlain, flags & ~ringFlags == 0, let remote, let flows = unsafe Flows.open(e), let flow = unsafe flows.find(remote),
-        let f = unsafe flow.pointee.endpoint, unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK),
-        unsafe e.pointee.error == 0
-    {
-        let r = unsafe FlowLane.sendNow(f, fd, &source)
+    // MSG_MORE: what follows is part of the same datagram.
+    if unsafe flags & 0x8000 != 0 && e.pointee.flags & UInt32(SL_EP_OPTION) == 0 { unsafe Flows.exclude(e) }
+    guard let remote else { return unsafe countKernel(e, real()) }
+    var ringing: Int? = nil
+    if unsafe Flows.hasOpen(e) {
+        let r = unsafe sendByRing(e, &source, remote, isPlain && flags & ~ringFlags == 0, &ringing)
         if r != useKernel { return r }
     }
-    let r = real()
-    if r >= 0, let remote {
-        if let f = unsafe Flows.known(e)?.find(remote)?.pointee.endpoint {
-            let lock = unsafe RobustLock(&f.tx.pointee.lock)
-            lock.acquire()
-            unsafe f.tx.pointee.kernel_bytes &+= 1
-            lock.release()
-        }
-        unsafe Flows.note(e, fd, remote)
-        unsafe e.pointee.counters.tx_kernel_bytes &+= UInt64(r)
+    let r = unsafe countKernel(e, real())
+    if r < 0 && ringing == nil { return r }
+    unsafe e.local.pointee.flowsTx.acquire()
+    if let flows = unsafe Flows.known(e), let i = unsafe ringing ?? flows.find(remote), let f = unsafe flows.laned(i) {
+        if r >= 0 { unsafe f.tx.pointee.kernel_bytes &+= 1 }
+        if ringing != nil { unsafe FlowLane.hasRung(flows, i, f, r >= 0) }
     }
+    let hasOpened = unsafe r >= 0 && Flows.note(e, fd, remote)
+    unsafe e.local.pointee.flowsTx.release()
+    if hasOpened { unsafe Flows.opened(e) }
     return r
 }
 
-/// The lane of a flow: as that of a stream, but that datagrams lie in its rings, and `Half.kernel_bytes` counts datagrams of the
-/// kernel.
+private func countKernel(_ e: Endpoint, _ r: Int) -> Int {
+    if r > 0 { unsafe e.pointee.counters.tx_kernel_bytes &+= UInt64(r) }
+    return r
+}
+
+@inline(__always)
+private func sendByRing(
+    _ e: Endpoint, _ source: inout UserBytes, _ remote: sl_address, _ fits: Bool, _ ringing: inout Int?
+) -> Int {
+    unsafe e.local.pointee.flowsTx.acquire()
+    defer { unsafe e.local.pointee.flowsTx.release() }
+    guard let flows = unsafe Flows.known(e) else { return useKernel }
+    var i = unsafe flows.pointee.lastSent
+    if unsafe !flows.isFlow(i, remote) {
+        guard let found = unsafe flows.find(remote) else { return useKernel }
+        i = found
+        unsafe flows.pointee.lastSent = i
+    }
+    guard let f = unsafe flows.laned(i) else { return useKernel }
+    if fits {
+        let r = unsafe FlowLane.sendNow(f, &source)
+        if r != useKernel { return r }
+    }
+    if unsafe FlowLane.passBy(flows, i, f) { ringing = i }
+    return useKernel
+}
+
+/// The lane of a flow: its slot's rings as those of a stream, but that datagrams lie in them, its phase never changes, and
+/// `Half.kernel_bytes` counts datagrams of the kernel. Under `flowsTx`.
 enum FlowLane {
-    /// One datagram into the ring. Its bytes, -errno, or `useKernel`. Takes the tx lock of the flow.
-    static func sendNow(_ f: Endpoint, _ fd: Int32, _ source: inout UserBytes) -> Int {
-        let lock = unsafe RobustLock(&f.tx.pointee.lock)
-        lock.acquire()
-        defer { lock.release() }
+    /// One datagram into the ring. Its bytes, -errno, or `useKernel`.
+    @inline(__always) static func sendNow(_ f: Endpoint, _ source: inout UserBytes) -> Int {
         guard let writer = unsafe f.writer else { return useKernel }
         let d = unsafe writer.direction
-        guard unsafe slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_OPEN),
-            unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
-        else {
-            unsafe leave(f)
-            return useKernel
-        }
-        if unsafe f.tx.pointee.phase & 1 == 0 {
-            unsafe f.pointee.tx_limit = unsafe f.pointee.ring_bytes
-            unsafe f.tx.pointee.phase &+= 1
-            unsafe slc_release_u32(&d.pointee.phase, f.tx.pointee.phase)
-            unsafe f.pointee.reason = Reason.none.number
-        }
         let n = source.total
-        guard n <= largestDatagram, UInt64(n) < writer.limit / 4 else { return useKernel }
-        if peerMayBeGone(f, writer) {
-            unsafe leave(f)
-            return useKernel
-        }
+        guard n <= largestDatagram, UInt64(n) < writer.limit / 4,
+            unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WRITING))
+        else { return useKernel }
+        if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 || peerMayBeGone(f, writer) { return unsafe giveUp(f, d) }
         var isDamaged = false
-        guard
-            let room = unsafe writer.datagram(n, kernelCount: f.tx.pointee.kernel_bytes, stamp: slc_tsc(), isDamaged: &isDamaged)
-        else {
-            if isDamaged {
-                unsafe damaged(f)
-                return useKernel
-            }
-            // As the kernel: a receiver that is full drops it, and the sender is not told.
-            unsafe f.pointee.counters.drops &+= 1
-            return n
+        guard let room = unsafe room(f, writer, n, &isDamaged) else {
+            return isDamaged ? unsafe damaged(f, d) : unsafe full(f, d, n)
         }
         var at = 0
         while at < n {
@@ -82,12 +85,67 @@ enum FlowLane {
             at = at &+ k
         }
         writer.publish(room.next)
+        _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN))
         unsafe f.pointee.counters.tx_packets &+= 1
         unsafe f.pointee.counters.tx_ring_bytes &+= UInt64(n)
-        slc_fence()
-        let mask = unsafe slc_relaxed_u64(&d.pointee.data_waiters)
-        if mask != 0 { unsafe Lane.notify(f, mask, d) }
         return n
+    }
+
+    @inline(__always) private static func room(_ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool) -> DatagramRoom? {
+        let count = unsafe f.tx.pointee.kernel_bytes
+        if let room = writer.datagram(n, kernelCount: count, isDamaged: &isDamaged) { return room }
+        return isDamaged ? nil : unsafe awaitRoom(f, writer, n, &isDamaged)
+    }
+
+    /// A sender that is faster than its reader waits as long as the kernel's send would have taken, which also would drop what
+    /// does not fit, and lets a reader run that waits for this processor: so no more is lost than there.
+    @inline(never) private static func awaitRoom(
+        _ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool
+    ) -> DatagramRoom? {
+        let count = unsafe f.tx.pointee.kernel_bytes
+        let patience = unsafe (2 &+ UInt64(n) / 8192) &* process.tickRate
+        let began = slc_tsc()
+        var hasYielded = false
+        while true {
+            if let room = writer.datagram(n, kernelCount: count, isDamaged: &isDamaged) { return room }
+            if isDamaged || hasYielded { return nil }
+            if slc_tsc() &- began < patience {
+                slc_pause()
+            } else {
+                _ = slc_sched_yield()
+                hasYielded = true
+            }
+        }
+    }
+
+    /// As the kernel: a receiver that is full drops it, and the sender is not told.
+    @inline(never) private static func full(_ f: Endpoint, _ d: Direction, _ n: Int) -> Int {
+        _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN))
+        unsafe f.pointee.counters.drops &+= 1
+        return n
+    }
+
+    /// This datagram goes by the kernel. True: it wakes the receiver, and `hasRung` is due behind it.
+    @inline(never) static func passBy(_ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ f: Endpoint) -> Bool {
+        guard let d = unsafe f.txDirection else { return false }
+        let control = unsafe slc_acquire_u32(&d.pointee.rx_control)
+        if control == UInt32(SL_RX_GONE) || control == UInt32(SL_RX_WANT) { unsafe leave(f, d, control) }
+        let bit: UInt64 = 1 << UInt64(i)
+        // One thread at a time: the word is taken back by whoever changed it.
+        guard control == UInt32(SL_RX_ASLEEP), unsafe flows.pointee.isRinging & bit == 0,
+            unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_RINGING))
+        else { return false }
+        unsafe flows.pointee.isRinging |= bit
+        unsafe slc_set_u64(&d.pointee.rung_at, slc_tsc())
+        unsafe f.pointee.counters.wakes_sent &+= 1
+        return true
+    }
+
+    /// The datagram has been sent, or not. A receiver that has fallen asleep again meanwhile has changed the word.
+    static func hasRung(_ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ f: Endpoint, _ isSent: Bool) {
+        unsafe flows.pointee.isRinging &= ~(1 << UInt64(i))
+        guard let d = unsafe f.txDirection else { return }
+        _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_RINGING), UInt32(isSent ? SL_RX_OPEN : SL_RX_ASLEEP))
     }
 
     /// Datagrams lie unread and the reader has not moved for a millisecond: has its process ended?
@@ -107,21 +165,56 @@ enum FlowLane {
         return unsafe pair.pointee.peerIsGone || slc_ppoll(&p, 1, &zero, nil) > 0 && p.revents & Int16(POLLHUP) != 0
     }
 
-    /// Under the tx lock: from now on the kernel carries what is sent. What is unread in the ring stays the reader's.
-    @inline(never) static func leave(_ f: Endpoint) {
-        unsafe f.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
-        if unsafe f.pointee.reason == Reason.none.number { unsafe f.pointee.reason = Reason.peerHandedBack.number }
-        guard let d = unsafe f.txDirection, unsafe f.tx.pointee.phase & 1 == 1 else { return }
-        unsafe slc_release_u32(&d.pointee.ended, UInt32(SL_ENDED))
-        unsafe f.tx.pointee.phase &+= 1
-        unsafe slc_release_u32(&d.pointee.phase, f.tx.pointee.phase)
+    /// The receiver has gone, or we go: the kernel carries what follows.
+    @inline(never) private static func giveUp(_ f: Endpoint, _ d: Direction) -> Int {
+        _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_GONE))
+        unsafe leave(f, d, UInt32(SL_RX_GONE))
+        return useKernel
+    }
+
+    @inline(never) private static func leave(_ f: Endpoint, _ d: Direction, _ control: UInt32) {
+        guard unsafe slc_or_u32(&f.pointee.flags, UInt32(SL_EP_GIVEN_UP)) & UInt32(SL_EP_GIVEN_UP) == 0 else { return }
+        unsafe f.pointee.reason = Reason.peerHandedBack.number
         unsafe f.pointee.counters.lane_handbacks &+= 1
+        count(StackCounter.lanesHandedBack)
+        if control == UInt32(SL_RX_WANT) { unsafe sendAgain(f) }
+    }
+
+    /// The receiver reads no more from the ring, though its socket lives: what is unread there goes by the kernel.
+    private static func sendAgain(_ f: Endpoint) {
+        guard let writer = unsafe f.writer, writer.unread() != nil else { return }
+        var half = sl_half()
+        half.offset = unsafe f.tx.pointee.other_offset
+        var to = unsafe slc_address(f.pointee.remote)
+        var name = sockaddr_in6()
+        let length = unsafe slc_name_of(&to, &name, 28)
+        unsafe withUnsafeMutablePointer(to: &half) { h in
+            let reader = unsafe RingReader(
+                direction: writer.direction, half: h, memory: writer.memory, bytes: writer.bytes)
+            var isDamaged = false
+            while let d = reader.datagram(isDamaged: &isDamaged) {
+                var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: d.memory), iov_len: d.bytes)
+                var m = unsafe msghdr()
+                unsafe withUnsafeMutablePointer(to: &name) { unsafe m.msg_name = UnsafeMutableRawPointer($0) }
+                unsafe m.msg_namelen = length
+                unsafe withUnsafeMutablePointer(to: &part) { unsafe m.msg_iov = $0 }
+                unsafe m.msg_iovlen = 1
+                _ = unsafe slc_sendmsg(f.local.pointee.descriptor, &m, 0x4040)
+                unsafe h.pointee.offset &+= d.taken
+            }
+        }
+    }
+
+    @inline(never) private static func damaged(_ f: Endpoint, _ d: Direction) -> Int {
+        _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
+        unsafe damaged(f)
+        return useKernel
     }
 
     @inline(never) static func damaged(_ f: Endpoint) {
         count(StackCounter.damagedWords)
         unsafe f.pointee.reason = Reason.damaged.number
-        unsafe f.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
+        _ = unsafe slc_or_u32(&f.pointee.flags, UInt32(SL_EP_GIVEN_UP))
         _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE))
     }
 }

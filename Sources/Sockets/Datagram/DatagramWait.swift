@@ -4,138 +4,116 @@ import Counters
 import SharedMemory
 import Stacks
 
-/// A wait for datagrams on a UDP socket with lanes: all rings, the kernel's queue, one bell.
+/// A receive on a UDP socket that has lanes: looks, spins where that pays, and then sleeps in the kernel's own call, which has
+/// the program's time-out and takes the datagram that wakes it.
 @safe struct DatagramWait {
-    let e: Endpoint
-    let flows: UnsafeMutablePointer<Flows>
-    let interrupts: Interrupts
-    /// CLOCK_MONOTONIC in ns, 0: none.
-    let deadline: UInt64
+    let call: DatagramCall
+    let interrupts = Interrupts()
+    private var e: Endpoint { unsafe call.e }
 
-    init(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>, timeoutNs: UInt64, _ interrupts: Interrupts) {
-        unsafe self.e = unsafe e
-        unsafe self.flows = unsafe flows
-        self.interrupts = interrupts
-        deadline = timeoutNs == 0 ? 0 : slc_now_ns() &+ timeoutNs
-    }
+    init(_ call: DatagramCall) { self.call = call }
 
-    /// Does a ring have datagrams?
-    @inline(__always) func hasNews() -> Bool {
-        var news = false
-        unsafe flows.eachOpen { f, _ in
-            if let rx = unsafe f.rxDirection, unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0,
-                unsafe slc_acquire_u64(&rx.pointee.producer) != slc_relaxed_u64(&f.rx.pointee.offset)
-            {
-                news = true
-            }
-            return !news
-        }
-        return news
-    }
-
-    /// Returns when it is worth to look again.
-    func callAsFunction(_ fd: Int32) -> WaitOutcome {
+    func run() -> Int {
+        let dontWait = unsafe call.flags & 0x40 != 0 || e.isNonBlocking
+        let (nameRoom, controlRoom) = unsafe (call.msg.pointee.msg_namelen, call.msg.pointee.msg_controllen)
+        var r = look()
+        if r != -Int(EAGAIN) || dontWait { return r }
         let began = slc_tsc()
+        r = spin(began)
+        while r == -Int(EAGAIN) {
+            unsafe call.msg.pointee.msg_namelen = nameRoom
+            unsafe call.msg.pointee.msg_controllen = controlRoom
+            r = sleep()
+            guard r == lookAgain else { break }
+            // The number may be another file's by now.
+            guard unsafe DescriptorTable.address(DescriptorTable.entry(call.fd)) == UInt(bitPattern: e) else { return -Int(EBADF) }
+            if unsafe interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EINTR) }
+            r = look()
+        }
+        unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: Flows.lastRing(e, began) &- began)
+        return r
+    }
+
+    private func look() -> Int {
+        var hasOpened = false
+        unsafe e.local.pointee.flowsRx.acquire()
+        let r = call.now(&hasOpened)
+        unsafe e.local.pointee.flowsRx.release()
+        if hasOpened { unsafe Flows.opened(e) }
+        return r
+    }
+
+    /// Bytes, -EAGAIN: sleep now, or another -errno.
+    private func spin(_ began: UInt64) -> Int {
         var trial = unsafe e.pointee.spin_trial
         let budget = unsafe SpinPolicy.budget(.receive, average: e.pointee.sleep_average_ns, trial: &trial)
         unsafe e.pointee.spin_trial = trial
-        if budget != 0 && !peerIsHere() {
-            count(StackCounter.spins)
-            var turns: UInt32 = 0
-            while slc_tsc() &- began < budget {
-                if hasNews() {
+        guard budget != 0, unsafe slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0 else { return -Int(EAGAIN) }
+        count(StackCounter.spins)
+        var looked = began
+        while true {
+            unsafe e.local.pointee.flowsRx.acquire()
+            let hasNews = unsafe Flows.hasNews(e)
+            unsafe e.local.pointee.flowsRx.release()
+            let now = slc_tsc()
+            if unsafe hasNews || now &- looked > 20 &* process.tickRate {
+                looked = now
+                let r = look()
+                if r != -Int(EAGAIN) {
                     count(StackCounter.spinsPaid)
-                    unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: slc_tsc() &- began)
-                    return .ready
+                    return r
                 }
-                turns = turns &+ 1
-                if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
-                // The kernel's queue is looked at by the call itself.
-                if turns & 255 == 0, unsafe slc_tsc() &- flows.pointee.kernelLook > 20 &* process.tickRate { return .ready }
-                slc_pause()
             }
+            if unsafe now &- began > budget || interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EAGAIN) }
+            slc_pause()
         }
-        let outcome = sleep(fd)
-        unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: slc_tsc() &- began)
-        return outcome
     }
 
-    private func peerIsHere() -> Bool {
-        var isHere = false
-        unsafe flows.eachOpen { f, _ in
-            if let rx = unsafe f.rxDirection, let tx = unsafe f.txDirection {
-                unsafe slc_set_u32(&rx.pointee.receiver_cpu, slc_cpu() &+ 1)
-                isHere = unsafe SpinPolicy.peerIsHere(rx, tx)
+    private let lookAgain = -100_003
+
+    /// The kernel's call, or `lookAgain`: something came before it, or nobody can wake us.
+    private func sleep() -> Int {
+        let fd = call.fd
+        let msg = unsafe call.msg
+        slc_enter()
+        unsafe Held.note(.receiving, e)
+        _ = unsafe slc_add_u32(&e.rx.pointee.plain_calls, 1)
+        slc_leave()
+        let generation = unsafe e.pointee.generation
+        var isCounted = true
+        unsafe e.local.pointee.flowsRx.acquire()
+        let isWhole = unsafe Flows.fallAsleep(e)
+        let hasNews = unsafe Flows.hasNews(e)
+        unsafe e.local.pointee.flowsRx.release()
+        var hasOpened = false
+        var r = lookAgain
+        if !hasNews && isWhole {
+            count(StackCounter.sleeps)
+            r = unsafe withSender(msg) { unsafe sluice_real_recvmsg(fd, msg, call.flags) } then: { r, from in
+                guard unsafe !call.isPeek && e.pointee.generation == generation else { return }
+                letGo(generation, &isCounted)
+                unsafe e.local.pointee.flowsRx.acquire()
+                unsafe noteKernel(e, fd, from, r, &hasOpened)
+                unsafe e.local.pointee.flowsRx.release()
             }
-            return !isHere
+        } else if !hasNews {
+            var p = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+            var slice = timespec(tv_sec: 0, tv_nsec: 1_000_000)
+            _ = unsafe slc_ppoll(&p, 1, &slice, nil)
         }
-        return isHere
+        letGo(generation, &isCounted)
+        if hasOpened { unsafe Flows.opened(e) }
+        return r
     }
 
-    private func sleep(_ fd: Int32) -> WaitOutcome {
-        if interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
-        let waiter = unsafe Waiter.ofThread()
-        unsafe waiter?.pointee.number &+= 1
-        var held: UInt64 = 0
-        // Where somebody cannot ring us we look by ourselves.
-        var slice: UInt64 = unsafe waiter == nil ? 1_000_000 : 0
-        unsafe flows.eachOpen { f, i in
-            if unsafe Lane.hold(f) {
-                held |= 1 << UInt64(i)
-                if unsafe !arm(f, waiter) { slice = 1_000_000 }
-            }
-            return true
-        }
-        slc_fence()
-        count(StackCounter.sleeps)
-        var outcome = WaitOutcome.ready
-        if !hasNews() { outcome = unsafe block(fd, waiter, slice) }
-        var rung = false
-        while held != 0 {
-            let i = held.trailingZeroBitCount
-            held &= held &- 1
-            guard let f = unsafe flows.pointee.entries[i].endpoint else { continue }
-            if let w = unsafe waiter, unsafe Waiter.silence(w, on: f) { rung = true }
-            unsafe Lane.letGo(f)
-        }
-        if let w = unsafe waiter, rung { unsafe Waiter.silence(w) }
-        return outcome
-    }
-
-    private func arm(_ f: Endpoint, _ waiter: UnsafeMutablePointer<Waiter>?) -> Bool {
-        guard let w = unsafe waiter, unsafe w.pointee.bell >= 0, let pair = unsafe f.local.pointee.pair,
-            let region = unsafe f.region,
-            let rx = unsafe f.rxDirection, let index = unsafe pair.number(of: UInt(bitPattern: w), bell: &w.pointee.bell)
-        else { return false }
-        unsafe Sleeper.announce(sl_region_waiter(region, Int(f.pointee.side), index), number: w.pointee.number)
-        _ = unsafe slc_or_u64(sl_data_waiters(rx), 1 << UInt64(index))
-        return true
-    }
-
-    private func block(_ fd: Int32, _ w: UnsafeMutablePointer<Waiter>?, _ slice: UInt64) -> WaitOutcome {
-        unsafe Waiter.beginPoll(w)
-        var fds = unsafe (
-            pollfd(fd: fd, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: w?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
-        )
-        // A ring by the channel, where the bell could not be told, is missed: hence a slice in any case.
-        var left = slice != 0 ? slice : 50_000_000
-        var isWhole = false
-        if deadline != 0 {
-            let now = slc_now_ns()
-            let rest = deadline > now ? deadline &- now : 0
-            isWhole = rest <= left
-            left = min(left, rest)
-        }
-        var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
-        let r = unsafe withUnsafeMutablePointer(to: &fds) {
-            unsafe sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 2, &t, nil)
-        }
-        unsafe Waiter.endPoll(w)
-        if r == 0 { return isWhole ? .timedOut : .ready }
-        if fds.1.revents != 0, let w = unsafe w { unsafe Waiter.silence(w) }
-        if fds.0.revents != 0 { unsafe flows.pointee.kernelLook = 0 }
-        if r < 0 && interrupts.happened(hasTimeout: deadline != 0) { return .interrupted }
-        return r < 0 && interrupts.any() ? .restarted : .ready
+    /// This call sleeps no more.
+    private func letGo(_ generation: UInt32, _ isCounted: inout Bool) {
+        guard isCounted else { return }
+        isCounted = false
+        slc_enter()
+        Held.drop(.receiving, UInt(bitPattern: unsafe e))
+        // The socket may have been closed meanwhile, and its slot be another's.
+        if unsafe e.pointee.generation == generation { _ = unsafe slc_sub_u32(&e.rx.pointee.plain_calls, 1) }
+        slc_leave()
     }
 }

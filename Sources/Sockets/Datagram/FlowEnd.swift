@@ -12,37 +12,56 @@ extension Flows {
         if unsafe !Identity.learn(e, fd) { unsafe e.pointee.state = UInt32(SL_ENDPOINT_LIVE) }
     }
 
-    /// Both directions of all flows go by the kernel from now on, for good; what is unread is still read here.
-    static func handBack(_ e: Endpoint, _ reason: Reason) {
-        guard let flows = unsafe known(e) else { return }
-        var i = 0
-        while unsafe i < Int(slc_relaxed_u32(&flows.pointee.count)) {
-            if let f = unsafe flows.pointee.entries[i].endpoint { unsafe leave(f, reason) }
-            i += 1
+    /// Both directions of all flows go by the kernel from now on, for good. What is unread is still read here; with `foreign`
+    /// its sender sends it again by the kernel, at its next call.
+    static func handBack(_ e: Endpoint, _ reason: Reason, foreign: Bool = false) {
+        unsafe e.local.pointee.flowsRx.acquire()
+        unsafe e.local.pointee.flowsTx.acquire()
+        if let flows = unsafe known(e) {
+            unsafe flows.eachEndpoint { f in unsafe leave(f, reason, foreign) }
         }
+        unsafe e.local.pointee.flowsTx.release()
+        unsafe e.local.pointee.flowsRx.release()
     }
 
-    /// Under the process lock, as everything in front of a fork: a child has the socket, too, and none of the rings.
-    static func handBackBeforeFork(_ e: Endpoint) { unsafe handBack(e, .sharedByFork) }
+    /// In front of a fork: a child has the socket, too, and none of the rings. Without the locks, which another thread may hold
+    /// and keep until the fork is over: a datagram that is being written is there before the sender sees it.
+    static func handBackBeforeFork(_ e: Endpoint) {
+        guard let flows = unsafe known(e) else { return }
+        unsafe flows.eachEndpoint { f in unsafe leave(f, .sharedByFork, false) }
+    }
 
-    private static func leave(_ f: Endpoint, _ reason: Reason) {
-        unsafe f.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
-        unsafe f.pointee.reason = reason.number
+    /// In the child: the parent goes on with its flows, and has what lies in their rings.
+    static func forgetInChild(_ e: Endpoint) {
+        let local = unsafe e.local
+        unsafe local.pointee.flowsRx = PrivateLock()
+        unsafe local.pointee.flowsTx = PrivateLock()
+        guard let flows = unsafe known(e) else { return }
+        unsafe flows.eachEndpoint { f in
+            unsafe OwnDescriptor.close(f.local.pointee.meeting.listener)
+            unsafe OwnDescriptor.close(f.local.pointee.meeting.channel)
+        }
+        unsafe local.pointee.flows = nil
+    }
+
+    private static func leave(_ f: Endpoint, _ reason: Reason, _ foreign: Bool) {
+        let isNew = unsafe slc_or_u32(&f.pointee.flags, UInt32(SL_EP_GIVEN_UP)) & UInt32(SL_EP_GIVEN_UP) == 0
+        if isNew { unsafe f.pointee.reason = reason.number }
         guard unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
-        let lock = unsafe RobustLock(&f.tx.pointee.lock)
-        lock.acquire()
-        unsafe FlowLane.leave(f)
-        if let d = unsafe f.rxDirection { _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE)) }
-        lock.release()
+        if isNew { count(StackCounter.lanesHandedBack) }
+        if let d = unsafe f.rxDirection {
+            if foreign { _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE)) }
+            _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(foreign ? SL_RX_WANT : SL_RX_GONE))
+        }
     }
 
     /// The socket's last descriptor here is being closed: what is unread goes with it, as in the kernel.
     static func end(_ e: Endpoint) {
-        guard let flows = unsafe known(e) else { return }
         unsafe handBack(e, .ended)
-        var i = 0
-        while unsafe i < Int(slc_relaxed_u32(&flows.pointee.count)) {
-            if let f = unsafe flows.pointee.entries[i].endpoint {
+        unsafe e.local.pointee.flowsRx.acquire()
+        unsafe e.local.pointee.flowsTx.acquire()
+        if let flows = unsafe known(e) {
+            unsafe flows.eachEndpoint { f in
                 unsafe process.lock.acquire()
                 unsafe Rendezvous.withdraw(f)
                 unsafe process.lock.release()
@@ -50,12 +69,23 @@ extension Flows {
                 unsafe f.pointee.descriptors = 0
                 unsafe StackMemory.free(f)
             }
-            i += 1
+            unsafe process.lock.acquire()
+            unsafe e.local.pointee.flows = nil
+            unsafe process.pool.give(UnsafeMutableRawPointer(flows.pointee.entries), MemoryLayout<Flow>.stride * most)
+            unsafe process.pool.give(UnsafeMutableRawPointer(flows), MemoryLayout<Flows>.stride)
+            unsafe process.lock.release()
         }
-        unsafe process.lock.acquire()
-        unsafe e.local.pointee.flows = nil
-        unsafe process.pool.give(UnsafeMutableRawPointer(flows.pointee.entries), MemoryLayout<Flow>.stride * most)
-        unsafe process.pool.give(UnsafeMutableRawPointer(flows), MemoryLayout<Flows>.stride)
-        unsafe process.lock.release()
+        unsafe e.local.pointee.flowsTx.release()
+        unsafe e.local.pointee.flowsRx.release()
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == Flows {
+    fileprivate func eachEndpoint(_ body: (Endpoint) -> Void) {
+        var i = 0
+        while unsafe i < Int(slc_relaxed_u32(&pointee.used)) {
+            if let f = unsafe pointee.entries[i].endpoint { unsafe body(f) }
+            i &+= 1
+        }
     }
 }

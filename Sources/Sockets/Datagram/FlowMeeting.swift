@@ -7,34 +7,59 @@ import Stacks
 
 /// When a flow tries for a lane. Runs inside the program's calls on the socket; never waits.
 extension Flows {
-    /// A datagram went by the kernel to or came from `remote`.
-    static func note(_ e: Endpoint, _ fd: Int32, _ remote: sl_address) {
-        guard unsafe e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_SHARED) == 0, unsafe !process.sealed && !process.isCrowded,
-            remote.port != 0, let flows = unsafe Flows.of(e), let flow = unsafe flows.findOrMake(remote)
-        else { return }
+    /// A datagram went by the kernel to or came from `remote`. Under `flowsRx` or `flowsTx`. True: a lane has opened, which
+    /// `opened` must be told of without these locks.
+    static func note(_ e: Endpoint, _ fd: Int32, _ remote: sl_address) -> Bool {
+        guard unsafe e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_OPTION) == 0, unsafe !process.sealed && !process.isCrowded,
+            unsafe e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors),
+            remote.port != 0, let flows = unsafe Flows.of(e), unsafe flows.pointee.lock.tryAcquire()
+        else { return false }
+        defer { unsafe flows.pointee.lock.release() }
+        guard let i = unsafe flows.findOrMake(remote) else { return false }
+        let flow = unsafe flows.pointee.entries + i
         unsafe flow.pointee.messages = unsafe flow.pointee.messages &+ 1
         if unsafe flow.pointee.endpoint == nil {
             let at = unsafe max(UInt32(truncatingIfNeeded: process.settings.laneAt), 2)
-            guard unsafe flow.pointee.messages >= at && flow.pointee.messages >= flow.pointee.nextAttempt else { return }
+            guard unsafe flow.pointee.messages >= at && flow.pointee.messages >= flow.pointee.nextAttempt else { return false }
             unsafe flow.pointee.nextAttempt = unsafe flow.pointee.messages &* 2
-            guard unsafe begin(e, fd, flow) else { return }
+            guard unsafe begin(e, fd, flow) else { return false }
         }
-        if let f = unsafe flow.pointee.endpoint { unsafe advance(e, fd, flows, flow, f) }
+        guard let f = unsafe flow.pointee.endpoint, unsafe advance(fd, flow, f) else { return false }
+        _ = unsafe slc_add_u32(&flows.pointee.open, 1)
+        _ = unsafe slc_add_u32(&e.pointee.lane_generation, 1)
+        return true
+    }
+
+    /// All sets that watch the socket know of its rings from now on; then these may be used.
+    static func opened(_ e: Endpoint) {
+        unsafe EpollSet.ringsOpened(e)
+        unsafe e.local.pointee.flowsRx.acquire()
+        if let flows = unsafe known(e) {
+            var i = 0
+            while unsafe i < Int(flows.pointee.used) {
+                if unsafe flows.laned(i) != nil { unsafe flows.pointee.isKnown |= 1 << UInt64(i) }
+                i &+= 1
+            }
+        }
+        unsafe e.local.pointee.flowsRx.release()
     }
 
     /// The flow gets an endpoint. False: not now, or never (then with a reason at the socket's own endpoint).
     private static func begin(_ e: Endpoint, _ fd: Int32, _ flow: UnsafeMutablePointer<Flow>) -> Bool {
         let s = unsafe process.settings
+        let remote = unsafe flow.pointee.remote
         if s.withFilters == 2 { return unsafe refuse(e, .packetFilter) }
-        guard s.tcpClientLoopback && s.tcpServerLoopback else { return unsafe refuse(e, .setting) }
-        guard unsafe isExclusive(fd) else { return unsafe refuse(e, .sharedPort) }
-        guard unsafe e.local.pointee.memberships == nil else { return unsafe refuse(e, .kind) }
+        guard s.udp && s.tcpClientLoopback && s.tcpServerLoopback else { return unsafe refuse(e, .setting) }
+        if !remote.isUnicast { return unsafe refuse(e, .multicast) }
+        guard isExclusive(fd) else { return unsafe refuse(e, .sharedPort) }
         unsafe Identity.learnLocal(e, fd)
         var netns: UInt64 = 0
         var n: UInt32 = 8
-        guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns, &n) == 0,
-            let own = unsafe ownAddress(e, flow.pointee.remote), unsafe own.port != flow.pointee.remote.port
+        guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns, &n) == 0, let own = unsafe ownAddress(e, remote),
+            own.port != remote.port
         else { return false }
+        let (server, client) = own.port > remote.port ? (remote.port, own.port) : (own.port, remote.port)
+        guard s.ports.admits(server) || s.ports.admits(client) else { return unsafe refuse(e, .setting) }
         guard let f = unsafe StackMemory.allocate() else { return false }
         unsafe f.pointee.family = unsafe e.pointee.family
         unsafe f.pointee.type = 2
@@ -42,15 +67,28 @@ extension Flows {
         unsafe f.pointee.cookie = unsafe e.pointee.cookie
         unsafe f.pointee.netns_cookie = netns
         unsafe f.pointee.local = own
-        unsafe f.pointee.remote = unsafe flow.pointee.remote
-        unsafe f.pointee.role = unsafe own.port > flow.pointee.remote.port ? 0 : 1
-        unsafe f.pointee.state = UInt32(SL_ENDPOINT_CONNECTED)
+        unsafe f.pointee.remote = remote
+        unsafe f.pointee.role = own.port > remote.port ? 0 : 1
         unsafe f.pointee.rx_lowat = 1
         unsafe f.local.pointee.descriptor = fd
         unsafe f.pointee.reason = Reason.young.number
+        let isNear = own.ip == remote.ip || Identity.isLoopback(own) && Identity.isLoopback(remote)
+        guard unsafe isNear || farEndIsHere(f) == true else {
+            unsafe f.pointee.descriptors = 0
+            unsafe StackMemory.free(f)
+            return unsafe refuse(e, .remotePeer)
+        }
+        unsafe f.pointee.state = UInt32(SL_ENDPOINT_CONNECTED)
         slc_fence()
         unsafe flow.pointee.endpoint = unsafe f
         return true
+    }
+
+    /// An option by which the kernel alone can serve the socket: no lanes, from now on.
+    static func exclude(_ e: Endpoint) {
+        _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_OPTION))
+        unsafe e.pointee.reason = Reason.option.number
+        unsafe handBack(e, .option)
     }
 
     private static func refuse(_ e: Endpoint, _ reason: Reason) -> Bool {
@@ -91,40 +129,38 @@ extension Flows {
         return own
     }
 
-    /// A step of the meeting.
-    private static func advance(
-        _ e: Endpoint, _ fd: Int32, _ flows: UnsafeMutablePointer<Flows>, _ flow: UnsafeMutablePointer<Flow>, _ f: Endpoint
-    ) {
+    /// A step of the meeting. True: the flow has its lane.
+    private static func advance(_ fd: Int32, _ flow: UnsafeMutablePointer<Flow>, _ f: Endpoint) -> Bool {
         guard unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0, unsafe f.pointee.lane != UInt32(SL_LANE_LOOPBACK),
-            unsafe flow.pointee.messages >= f.pointee.next_attempt,
-            unsafe slc_cas_u32(&f.local.pointee.meetingBusy, 0, 1)
-        else { return }
-        defer { unsafe slc_release_u32(&f.local.pointee.meetingBusy, 0) }
+            unsafe flow.pointee.messages >= f.pointee.next_attempt
+        else { return false }
         if unsafe f.pointee.lane == UInt32(SL_LANE_KERNEL) {
             count(StackCounter.meetingsStarted)
             unsafe f.pointee.reason = Reason.meeting.number
             unsafe slc_release_u32(&f.pointee.lane, UInt32(SL_LANE_MEETING))
         }
         switch unsafe Rendezvous.step(f, fd) {
-        case .goOn: return
-        case .failed(let reason): unsafe failed(flow, f, reason)
+        case .goOn: return false
+        case .failed(let reason):
+            unsafe failed(flow, f, reason)
+            return false
         case .met(let pair, let region, let slot, let rings):
             unsafe f.local.pointee.meeting.end()
+            // The ring of another user is no lane for datagrams yet: who floods it is not told apart from who is slow.
             if unsafe pair.pointee.isStranger {
                 unsafe Lane.leave(pair, region, slot, rings)
                 unsafe f.local.pointee.pair = nil
                 unsafe failed(flow, f, .consent)
-                return
+                return false
             }
             unsafe process.lock.acquire()
             unsafe Lane.map(f, fd, pair, region, slot, rings)
             unsafe process.lock.release()
             unsafe process.calibrate()
+            unsafe f.pointee.tx_limit = unsafe f.pointee.ring_bytes
+            unsafe f.pointee.reason = Reason.young.number
             count(StackCounter.lanesOpened)
-            if let d = unsafe f.rxDirection {
-                _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_CLOSED), UInt32(SL_RX_OPEN))
-            }
-            _ = unsafe slc_add_u32(&flows.pointee.open, 1)
+            return true
         }
     }
 
@@ -139,10 +175,25 @@ extension Flows {
         unsafe f.pointee.reason = reason.number
         let mayCome = reason == .plainPeer || reason == .resources || reason == .limit || reason == .consent
         if mayCome && tries < 16 {
-            unsafe f.pointee.next_attempt = unsafe flow.pointee.messages &* 2
+            // Both ends have counted the same datagrams, and look again at the same powers of two.
+            var next: UInt32 = 16
+            while unsafe next < 1 << 30 && next < flow.pointee.messages &+ flow.pointee.messages / 4 { next *= 2 }
+            unsafe f.pointee.next_attempt = next
         } else {
             unsafe f.pointee.flags |= UInt32(SL_EP_GIVEN_UP)
         }
         unsafe slc_release_u32(&f.pointee.lane, UInt32(SL_LANE_KERNEL))
+    }
+}
+
+extension sl_address {
+    init(_ a: slc_address) { self.init(ip: a.ip, port: a.port, family: a.family, scope: a.scope) }
+
+    /// Neither unspecified, nor a group's or a network's address.
+    var isUnicast: Bool {
+        let isZero = ip.0 | ip.1 | ip.2 | ip.3 | ip.4 | ip.5 | ip.6 | ip.7 | ip.8 | ip.9 == 0
+        if isZero && ip.10 == 0xff && ip.11 == 0xff { return ip.12 != 0 && ip.12 < 224 }
+        if isZero && ip.10 | ip.11 | ip.12 | ip.13 | ip.14 | ip.15 == 0 { return false }
+        return ip.0 != 0xff
     }
 }

@@ -16,22 +16,38 @@ import Stacks
     var endpoint: Endpoint? = nil
 }
 
-/// The peers of a UDP socket. A private record of the process, made with the socket's first datagram; entries are added under
-/// `lock` and stay where they are until the socket is closed, so that they are found without it.
+/// The peers of a UDP socket. A private record of the process, made with the socket's first datagram. It is found, changed and
+/// freed under `Local.flowsRx` (what is received), `flowsTx` (what is sent), or both; where both are taken, in this order.
+///
+/// A datagram goes by the ring only while the receiver is awake, which it says per flow (`sl_direction.rx_control`). Before it
+/// sleeps, in whatever call, it takes that back and looks once more; then the kernel carries the datagram that wakes it, and
+/// those behind it find the ring open again. So nobody needs a bell, and the kernel's own ways of waiting stay what they are.
 @safe struct Flows {
     static var most: Int { 64 }
 
+    /// Taken with either of the others held: entries are added, meetings go on.
     var lock = PrivateLock()
-    var count: UInt32 = 0
-    /// Flows that have met; 0: all is the kernel's.
+    var used: UInt32 = 0
+    /// Flows with a lane; 0: all is the kernel's. Atomic.
     var open: UInt32 = 0
+    /// Bits of flows, all under `flowsRx`. A lane that the process's epoll sets know of.
+    var isKnown: UInt64 = 0
+    /// Datagrams may lie in the ring, or come into it. Where the bit is missing, the ring is empty, or a datagram by the kernel
+    /// was sent before those in it.
+    var hasStock: UInt64 = 0
     /// Where the next look at the rings begins.
-    var turn: Int32 = 0
+    var turn = 0
     /// Time stamp counter of the last look at the kernel's queue.
     var kernelLook: UInt64 = 0
+    /// Datagrams that the kernel has dropped for want of room, as far as flows have accounted for them.
+    var drops: UInt32 = 0
+    /// Bits of flows whose receiver is being woken by a datagram that is on its way. Under `flowsTx`.
+    var isRinging: UInt64 = 0
+    /// The flow that was sent to last. Under `flowsTx`.
+    var lastSent = 0
     var entries: UnsafeMutablePointer<Flow>
 
-    /// Of the socket, made at first use; nil: no memory, or the socket does not share.
+    /// Of the socket, made at first use; nil: no memory. Under `flowsRx` or `flowsTx`.
     static func of(_ e: Endpoint) -> UnsafeMutablePointer<Flows>? {
         if let known = unsafe known(e) { return unsafe known }
         unsafe process.lock.acquire()
@@ -53,48 +69,42 @@ import Stacks
         unsafe e.local.pointee.flows?.assumingMemoryBound(to: Flows.self)
     }
 
-    /// The flows of a socket of which at least one has a lane.
-    @inline(__always) static func open(_ e: Endpoint) -> UnsafeMutablePointer<Flows>? {
-        guard let flows = unsafe known(e), unsafe slc_relaxed_u32(&flows.pointee.open) != 0 else { return nil }
-        return unsafe flows
-    }
+    /// Has the socket ever had a lane? Without a lock, as the first look of each call.
+    @inline(__always) static func hasOpen(_ e: Endpoint) -> Bool { unsafe e.pointee.lane_generation != 0 }
 }
 
 extension UnsafeMutablePointer where Pointee == Flows {
-    @inline(__always) private func isFlow(_ i: Int, _ remote: sl_address) -> Bool {
+    @inline(__always) func isFlow(_ i: Int, _ remote: sl_address) -> Bool {
         unsafe pointee.entries[i].remote.port == remote.port && pointee.entries[i].remote.ip == remote.ip
     }
 
-    /// The flow to that peer; nil: it has none yet.
-    @inline(__always) func find(_ remote: sl_address) -> UnsafeMutablePointer<Flow>? {
-        let n = unsafe min(Int(slc_relaxed_u32(&pointee.count)), Flows.most)
+    /// The number of the flow to that peer; nil: it has none yet.
+    @inline(__always) func find(_ remote: sl_address) -> Int? {
+        let n = unsafe min(Int(slc_relaxed_u32(&pointee.used)), Flows.most)
         var i = 0
         while i < n {
-            if unsafe isFlow(i, remote) { return unsafe pointee.entries + i }
+            if unsafe isFlow(i, remote) { return i }
             i &+= 1
         }
         return nil
     }
 
-    /// The same, and makes one; nil: the table is full of peers that live.
-    func findOrMake(_ remote: sl_address) -> UnsafeMutablePointer<Flow>? {
-        if let flow = unsafe find(remote) { return unsafe flow }
-        unsafe pointee.lock.acquire()
-        defer { unsafe pointee.lock.release() }
-        if let flow = unsafe find(remote) { return unsafe flow }
-        let n = unsafe Int(pointee.count)
+    /// The same, and makes one; nil: the table is full of peers that live. Under `lock`.
+    func findOrMake(_ remote: sl_address) -> Int? {
+        if let i = unsafe find(remote) { return i }
+        let n = unsafe Int(pointee.used)
         if n < Flows.most {
             unsafe pointee.entries[n].remote = remote
-            unsafe slc_release_u32(&pointee.count, UInt32(n + 1))
-            return unsafe pointee.entries + n
+            unsafe slc_release_u32(&pointee.used, UInt32(n + 1))
+            return n
         }
         // The place of one that has come to nothing: who has just begun gets no lane, but counts.
-        var i = unsafe Int(slc_tsc() % UInt64(Flows.most))
+        var i = Int(slc_tsc() % UInt64(Flows.most))
         var turns = 0
         while turns < 8 {
             if unsafe pointee.entries[i].endpoint == nil {
                 unsafe pointee.entries[i] = Flow(remote: remote)
-                return unsafe pointee.entries + i
+                return i
             }
             i = (i + 1) % Flows.most
             turns += 1
@@ -102,20 +112,24 @@ extension UnsafeMutablePointer where Pointee == Flows {
         return nil
     }
 
-    /// Calls `body` with each flow that has a lane, beginning with the next in turn, until it says false.
-    @inline(__always) func eachOpen(_ body: (Endpoint, Int) -> Bool) {
-        let n = unsafe min(Int(pointee.count), Flows.most)
-        var left = n
-        var i = unsafe n == 0 ? 0 : Int(pointee.turn) % n
-        while left > 0 {
-            left &-= 1
-            if let f = unsafe pointee.entries[i].endpoint, unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK),
-                unsafe !body(f, i)
-            {
-                return
-            }
-            i &+= 1
-            if i == n { i = 0 }
-        }
+    /// Has the kernel dropped so many at this socket that no flow has missed yet? 0: all drops so far are accounted for. Under
+    /// `flowsRx`.
+    func hasDropped(_ missing: UInt64, _ fd: Int32) -> Bool {
+        // SO_MEMINFO (sock_diag(7)): drops stand at 8.
+        var info: (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0, 0, 0, 0, 0, 0)
+        var n: UInt32 = 36
+        guard unsafe slc_getsockopt(fd, SOL_SOCKET, 55, &info, &n) == 0, n >= 36 else { return false }
+        let fresh = unsafe info.8 &- pointee.drops
+        guard UInt64(fresh) >= missing else { return false }
+        unsafe pointee.drops &+= missing == 0 ? fresh : UInt32(truncatingIfNeeded: missing)
+        return true
+    }
+
+    /// The flow's endpoint, while it has a lane.
+    @inline(__always) func laned(_ i: Int) -> Endpoint? {
+        guard let f = unsafe pointee.entries[i & (Flows.most &- 1)].endpoint,
+            unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
+        else { return nil }
+        return unsafe f
     }
 }

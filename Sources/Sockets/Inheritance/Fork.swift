@@ -81,7 +81,9 @@ extension Local {
     unsafe process.stackDescriptor = -1
     unsafe process.chunks = nil
     DescriptorTable.each { _, entry in
-        guard let local = unsafe tracked(entry)?.local else { return true }
+        guard let e = unsafe tracked(entry) else { return true }
+        let local = unsafe e.local
+        if unsafe e.isDatagram { unsafe Flows.forgetInChild(e) }
         // The parent goes on with its meeting; our copies of its descriptors are of no use.
         if unsafe local.pointee.meeting.listener >= 0 || local.pointee.meeting.channel >= 0 {
             unsafe OwnDescriptor.close(local.pointee.meeting.listener)

@@ -101,7 +101,11 @@ public func setsockopt(
     if level == solSocket && (name == statsOption || name == SO_NET_KERNEL_BYPASS_STATS) { return -Int(ENOPROTOOPT) }
     // SO_PEEK_OFF counts from the first unread byte, which must be in the kernel then.
     let takesAll = level == solSocket && name == 42
-    if handsBack(level, name) { unsafe Lane.handBack(e, fd, .option, foreign: takesAll) }
+    if unsafe e.isDatagram {
+        if changesDatagrams(level, name) { unsafe Flows.exclude(e) }
+    } else if handsBack(level, name) {
+        unsafe Lane.handBack(e, fd, .option, foreign: takesAll)
+    }
     let r = unsafe slc_setsockopt(fd, level, name, value, length)
     if r == 0 && level == solSocket {
         unsafe remember(e, name, value, length)
@@ -133,6 +137,32 @@ private func handsBack(_ level: Int32, _ name: Int32) -> Bool {
         }
     }
     return false
+}
+
+/// Options of a UDP socket by which datagrams travel otherwise, are told of with more than their sender, or reach somebody else.
+private func changesDatagrams(_ level: Int32, _ name: Int32) -> Bool {
+    switch level {
+    case solSocket:
+        // REUSEADDR, REUSEPORT, BINDTODEVICE, BINDTOIFINDEX, DONTROUTE, MARK, NO_CHECK, RXQ_OVFL, PASSCRED, and those of streams
+        switch name {
+        case 2, 15, 25, 62, 5, 36, 11, 40, 16: return true
+        default: return handsBack(level, name)
+        }
+    case 0:
+        // But not: TOS, TTL (of what is sent), RECVERR, MTU_DISCOVER, MULTICAST_*, memberships of groups
+        switch name {
+        case 1, 2, 10, 11, 32, 33, 34, 35, 36, 37, 38, 39, 42, 43, 44, 45, 46, 47, 48, 49: return false
+        default: return true
+        }
+    case 41:
+        // But not: UNICAST_HOPS, MULTICAST_*, memberships, MTU_DISCOVER, RECVERR, V6ONLY, TCLASS, ADDR_PREFERENCES
+        switch name {
+        case 16, 17, 18, 19, 20, 21, 23, 25, 26, 67, 72, 42, 43, 44, 45, 46, 47, 48: return false
+        default: return true
+        }
+    case 17: return true  // UDP_CORK, UDP_SEGMENT, UDP_GRO, UDP_ENCAP
+    default: return false
+    }
 }
 
 private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) {
@@ -187,7 +217,11 @@ private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
     case 0x5421:  // FIONBIO
         unsafe setNonBlocking(e, argument.loadUnaligned(as: Int32.self) != 0)
     case 0x541B:  // FIONREAD, SIOCINQ
-        unsafe add(argument, Lane.unreadIn(e))
+        if unsafe e.isDatagram {
+            unsafe tellNext(e, argument)
+        } else {
+            unsafe add(argument, Lane.unreadIn(e))
+        }
     case 0x5411:  // SIOCOUTQ
         unsafe add(argument, Lane.unacknowledged(e))
     case 0x5452:  // FIOASYNC
@@ -195,6 +229,13 @@ private func nanoseconds(_ value: UnsafeRawPointer) -> UInt64 {
     default: break
     }
     return r
+}
+
+/// The size of the next datagram, where it lies in a ring.
+private func tellNext(_ e: Endpoint, _ argument: UnsafeMutableRawPointer) {
+    unsafe e.local.pointee.flowsRx.acquire()
+    if let n = unsafe nextInRings(e) { unsafe argument.storeBytes(of: Int32(truncatingIfNeeded: n), as: Int32.self) }
+    unsafe e.local.pointee.flowsRx.release()
 }
 
 private func add(_ argument: UnsafeMutableRawPointer, _ n: UInt64) {

@@ -57,6 +57,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe readChannels()
         unsafe announce()
         unsafe takeBits()
+        unsafe takeRings()
         unsafe lookForSpace()
         var turns = unsafe pointee.readyCount
         var ready = false

@@ -92,6 +92,9 @@ private func addMember(
         guard unsafe m.pointee.watch != nil else { return r }
         unsafe set.enqueue(m, isNew: true)
         unsafe set.wakeOwn()
+    } else if unsafe e.isDatagram && Flows.hasOpen(e) {
+        unsafe set.watchRings(of: e)
+        unsafe set.ringsChanged(m)
     }
     return r
 }
@@ -111,6 +114,7 @@ private func modifyMember(
         if r == 0 {
             unsafe m.pointee.events = unsafe event.pointee.events
             unsafe m.pointee.data = unsafe event.pointee.data.u64
+            if unsafe m.pointee.watchesRings { unsafe set.ringsChanged(m) }
         }
         return r
     }
@@ -216,7 +220,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
             unsafe out[n].events = events
             unsafe out[n].data.u64 = unsafe m.pointee.data
             n += 1
-            unsafe m.reported(events)
+            if unsafe m.pointee.watchesRings { unsafe m.ringsReported() } else { unsafe m.reported(events) }
             if unsafe m.pointee.isOneShot {
                 unsafe m.pointee.isDisarmed = true
             } else if unsafe !m.pointee.isEdge {
@@ -230,6 +234,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
 extension UnsafeMutablePointer where Pointee == Member {
     /// What is to be reported now; nil: nothing. Arms the wait for space where that is asked for. Under the set's lock.
     func look() -> UInt32? {
+        if unsafe pointee.watchesRings { return unsafe lookAtRings() }
         let e = unsafe pointee.endpoint
         guard unsafe !pointee.isDisarmed, unsafe !pointee.isParked, let rx = unsafe e.rxDirection else { return nil }
         // The member's own number may be closed while a duplicate keeps the description open.

@@ -91,6 +91,7 @@ extension EpollSet {
         if unsafe of(entry).pointee.share != nil { unsafe of(entry).meetSharers(entry) }
         guard let set = unsafe locked(entry) else { return }
         unsafe set.pointee.isWatched = true
+        unsafe set.closeRings()
         unsafe set.pointee.waiter?.pointee.isWatched = true
         unsafe set.tellTruth()
         unsafe set.pointee.lock.release()

@@ -224,6 +224,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe pointee.isServed = false
         unsafe pointee.hasInner = false
         unsafe pointee.hasNumberless = false
+        unsafe pointee.firstRings = nil
+        unsafe pointee.hasWriter = false
         unsafe pointee.awaitsSpace = 0
         unsafe pointee.spaceLook = 0
         unsafe pointee.kernelFirst = false

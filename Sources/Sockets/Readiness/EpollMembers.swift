@@ -58,6 +58,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         if let w = unsafe m.pointee.watch {
             unsafe pointee.laned -= 1
             unsafe cutFromSlot(m, w)
+        } else if unsafe m.pointee.watchesRings {
+            unsafe cutFromRings(m)
         }
         let e = unsafe m.pointee.endpoint
         unsafe process.lock.acquire()
@@ -180,7 +182,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     }
 
     /// False: no memory.
-    private func ensureWaiter() -> Bool {
+    func ensureWaiter() -> Bool {
         if unsafe pointee.waiter != nil { return true }
         Tags.prepare()
         var event = unsafe epoll_event()

@@ -47,6 +47,8 @@ import Stacks
     /// Taken out by the program, while our registration stays: programs that take a socket out and put it in again for each
     /// message pay no system call.
     var isParked = false
+    /// A UDP socket with lanes: the set looks at its rings (EpollRings). It stands in a list by `nextOfSlot`.
+    var watchesRings = false
     /// What the kernel's set was found to hold for it: its number at all, and under our tag.
     var isInKernel = false
     var hasTag = false
@@ -119,6 +121,10 @@ import Stacks
     var lastFork: UInt32 = 0
     var waiter: UnsafeMutablePointer<Waiter>? = nil
     var watches: UnsafeMutablePointer<Watch>? = nil
+    /// Members that are UDP sockets with lanes.
+    var firstRings: UnsafeMutablePointer<Member>? = nil
+    /// One of them could not close a ring before this sleep.
+    var hasWriter = false
     var firstReady: UnsafeMutablePointer<Member>? = nil
     var lastReady: UnsafeMutablePointer<Member>? = nil
     var readyCount: Int32 = 0
@@ -169,7 +175,8 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     /// How many sleep still.
     @inline(__always) func wakeUp() -> UInt64 { unsafe (add(~0 << 32) >> 32) &- 1 }
 
-    @inline(__always) var isSleptIn: Bool { unsafe slc_relaxed_u64(&pointee.calls) >> 32 != 0 }
+    @inline(__always) var isSleptIn: Bool { unsafe sleeping != 0 }
+    @inline(__always) var sleeping: Int { unsafe Int(slc_relaxed_u64(&pointee.calls) >> 32) }
     var isVisited: Bool { unsafe inside.all != 0 }
     /// May a call look at `watches` without the lock? One that sleeps doesn't.
     var isLookedAt: Bool {

@@ -119,6 +119,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     /// before the peer sent must be seen in the report. Under the lock.
     @inline(__always) func takeNews() {
         unsafe takeBits()
+        if unsafe pointee.firstRings != nil { unsafe takeRings() }
         if unsafe pointee.share != nil { unsafe settle() }
         unsafe lookForSpace()
     }

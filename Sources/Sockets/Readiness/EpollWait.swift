@@ -101,7 +101,7 @@ import Stacks
         }
         unsafe set.pointee.lock.acquire()
         unsafe set.takeNews()
-        n = unsafe n &+ set.report(events + n, max &- n)
+        n = unsafe set.mergeEqual(events, from: n, n &+ set.report(events + n, max &- n))
         unsafe set.pointee.lock.release()
         if due {
             let ofRings = n
@@ -125,7 +125,7 @@ import Stacks
         let k = unsafe sluice_real_epoll_pwait(number, events + n, Int32(truncatingIfNeeded: max &- n), 0, mask)
         if k < 0 { return n > 0 ? n : k }
         guard k > 0 else { return n }
-        return unsafe n &+ set.sortOut(events, n, k)
+        return unsafe set.mergeEqual(events, from: n, n &+ set.sortOut(events, n, k))
     }
 
     private var number: Int32 { unsafe self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }
@@ -135,7 +135,7 @@ import Stacks
         guard unsafe set.pointee.firstReady != nil else { return n }
         unsafe set.pointee.lock.acquire()
         defer { unsafe set.pointee.lock.release() }
-        return unsafe n + set.report(events + n, max - n)
+        return unsafe set.mergeEqual(events, from: n, n + set.report(events + n, max - n))
     }
 
     /// An outer set sees us by our bell: it stays rung as long as something is ready.
@@ -146,12 +146,12 @@ import Stacks
     }
 
     private func spin() -> Int {
-        guard unsafe mask == nil, unsafe set.pointee.laned > 0 && !set.pointee.isGuest, let first = unsafe set.pointee.watches
+        guard unsafe mask == nil, unsafe !set.pointee.isGuest, unsafe set.pointee.laned > 0 || set.pointee.firstRings != nil
         else { return 0 }
         let budget = unsafe SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
         guard budget != 0 else { return 0 }
         unsafe set.pointee.lock.acquire()
-        let isHere = unsafe peerIsHere(first)
+        let isHere = unsafe set.pointee.laned > 0 ? set.pointee.watches.map { w in unsafe peerIsHere(w) } ?? false : false
         unsafe set.pointee.lock.release()
         if isHere { return 0 }
         count(StackCounter.spins)
@@ -159,7 +159,7 @@ import Stacks
         var looked = began
         while true {
             let now = slc_tsc()
-            if unsafe set.hasBits() || set.pointee.firstReady != nil {
+            if unsafe set.hasBits() || set.pointee.firstReady != nil || hasRings() {
                 let n = collect(askKernel: false)
                 if n != 0 {
                     count(StackCounter.spinsPaid)
@@ -179,6 +179,14 @@ import Stacks
             if now &- began > budget || interrupts.any() { return 0 }
             slc_pause()
         }
+    }
+
+    private func hasRings() -> Bool {
+        guard unsafe set.pointee.firstRings != nil else { return false }
+        unsafe set.pointee.lock.acquire()
+        defer { unsafe set.pointee.lock.release() }
+        unsafe set.takeRings()
+        return unsafe set.pointee.firstReady != nil
     }
 
     /// Does a peer of the set's newest region wait on this CPU? Under the set's lock.
@@ -205,6 +213,7 @@ import Stacks
         unsafe set.pointee.lock.acquire()
         unsafe visit.pointee.fallAsleep()
         unsafe set.announce()
+        unsafe set.closeRings()
         unsafe set.takeNews()
         var n = unsafe set.report(events, max)
         unsafe set.pointee.lock.release()
@@ -216,8 +225,11 @@ import Stacks
         let isLast = unsafe visit.pointee.wakeUp()
         if unsafe isLast && !set.pointee.isWatched { unsafe set.sayAwake() }
         unsafe set.takeNews()
-        if !hasReported && n >= 0 && n < max { n = unsafe n &+ set.report(events + n, max &- n) }
-        let rung = unsafe lastRing(set.pointee.watches, began)
+        if !hasReported && n >= 0 && n < max {
+            n = unsafe set.mergeEqual(events, from: n, n &+ set.report(events + n, max &- n))
+        }
+        var rung = unsafe lastRing(set.pointee.watches, began)
+        if unsafe set.pointee.firstRings != nil { rung = unsafe min(rung, set.lastRingOfRings(began)) }
         unsafe set.pointee.lock.release()
         leaveBell()
         unsafe SpinPolicy.learn(&set.pointee.average, ticks: rung &- began)
@@ -251,7 +263,7 @@ import Stacks
         var slice: Int64 = unsafe set.pointee.isInherited ? 5_000_000 : set.isShared ? 20_000_000 : -1
         // Without a bell.
         if unsafe process.isCrowded && set.pointee.laned > 0 { slice = 5_000_000 }
-        if unsafe set.pointee.hasNumberless && hasUnheard() { slice = 1_000_000 }
+        if unsafe set.pointee.hasNumberless && hasUnheard() || set.pointee.hasWriter { slice = 1_000_000 }
         if slice > 0 && (left < 0 || left > slice) { left = slice }
         var awaitsSpace = unsafe slc_relaxed_u32(&set.pointee.awaitsSpace) != 0
         if unsafe set.pointee.hasInner && EpollSet.refreshWatched() { awaitsSpace = true }

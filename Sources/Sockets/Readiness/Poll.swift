@@ -68,6 +68,13 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         return unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) ? e : nil
     }
 
+    /// A UDP socket that has had lanes.
+    @inline(__always) func datagrams(_ i: Int) -> Endpoint? {
+        let entry = unsafe DescriptorTable.entry(fds[i].fd)
+        guard let e = unsafe tracked(entry) else { return nil }
+        return unsafe e.isDatagram && Flows.hasOpen(e) ? e : nil
+    }
+
     func run() -> Int {
         var hasFull = prepare()
         var first: Endpoint? = nil
@@ -123,6 +130,11 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
                 unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
                 if events != 0 { ready &+= 1 }
                 if unsafe Readiness.kernelCarries(e) { needKernel = true }
+            } else if let e = unsafe datagrams(i) {
+                if unsafe first == nil { unsafe first = unsafe e }
+                let events = unsafe interest(fds[i].events) & Readiness.datagrams(e)
+                unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+                if events != 0 { ready &+= 1 }
             }
             i &+= 1
         }
@@ -155,6 +167,9 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
             if let e = unsafe laned(i) {
                 let events = unsafe Readiness.merge(e, ring: Readiness.ring(e), kernel: kernel) & interest(fds[i].events)
                 unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+            } else if let e = unsafe datagrams(i) {
+                let events = unsafe kernel | interest(fds[i].events) & Readiness.datagrams(e)
+                unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
             } else {
                 unsafe fds[i].revents = unsafe real[i].revents
             }
@@ -165,12 +180,14 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
     }
 
     private func spin(_ e: Endpoint) -> Int {
-        guard unsafe mask == nil, count <= 16, let rx = unsafe e.rxDirection, let tx = unsafe e.txDirection else { return 0 }
-        unsafe slc_set_u32(&rx.pointee.receiver_cpu, slc_cpu() &+ 1)
+        guard unsafe mask == nil, count <= 16 else { return 0 }
+        let (rx, tx) = unsafe (e.rxDirection, e.txDirection)
+        if let rx = unsafe rx { unsafe slc_set_u32(&rx.pointee.receiver_cpu, slc_cpu() &+ 1) }
         var trial = unsafe e.pointee.spin_trial
         let budget = unsafe SpinPolicy.budget(.poll, average: e.pointee.sleep_average_ns, trial: &trial)
         unsafe e.pointee.spin_trial = trial
-        guard budget != 0, unsafe !SpinPolicy.peerIsHere(rx, tx) else { return 0 }
+        guard budget != 0 else { return 0 }
+        if let rx = unsafe rx, let tx = unsafe tx, unsafe SpinPolicy.peerIsHere(rx, tx) { return 0 }
         Stacks.count(StackCounter.spins)
         let began = slc_tsc()
         var looked = began
@@ -197,6 +214,10 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         while i < count {
             if let e = unsafe laned(i) {
                 let events = unsafe Readiness.ring(e) & interest(fds[i].events)
+                unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
+                if events != 0 { ready &+= 1 }
+            } else if let e = unsafe datagrams(i) {
+                let events = unsafe interest(fds[i].events) & Readiness.datagrams(e)
                 unsafe fds[i].revents = Int16(bitPattern: UInt16(truncatingIfNeeded: events))
                 if events != 0 { ready &+= 1 }
             } else {

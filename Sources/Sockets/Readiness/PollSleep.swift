@@ -35,6 +35,7 @@ extension PollCall {
     }
 
     private func lastRing(_ e: Endpoint, _ began: UInt64) -> UInt64 {
+        if unsafe e.isDatagram { return unsafe Flows.lastRing(e, began) }
         guard let rx = unsafe e.rxDirection else { return slc_tsc() }
         let rung = unsafe slc_relaxed_u64(&rx.pointee.rung_at)
         return rung &- began < 1 << 40 ? rung : slc_tsc()
@@ -139,6 +140,10 @@ extension PollCall {
             _ = unsafe slc_add_u32(&e.rx.pointee.plain_calls, 1)
             slc_leave()
             unsafe held[i] = UInt(bitPattern: e) | 1
+            if unsafe e.isDatagram {
+                if unsafe Flows.hasOpen(e) { unsafe closeRings(e, &slice, &average) }
+                return
+            }
             // A lane that opened before we were counted is waited for as such.
             guard unsafe Lane.hold(e) else { return }
             slc_enter()
@@ -168,6 +173,14 @@ extension PollCall {
             _ = unsafe slc_or_u64(sl_space_waiters(tx), 1 << UInt64(index))
             if unsafe Patience.isTried(e) { shorten(&slice) }
         }
+    }
+
+    /// From now on the kernel wakes us for a UDP socket; the look behind this one sees what its rings have.
+    private func closeRings(_ e: Endpoint, _ slice: inout UInt64, _ average: inout Endpoint?) {
+        unsafe e.local.pointee.flowsRx.acquire()
+        if unsafe !Flows.fallAsleep(e) { shorten(&slice, to: 1_000_000) }
+        unsafe e.local.pointee.flowsRx.release()
+        if unsafe average == nil { unsafe average = unsafe e }
     }
 
     private func shorten(_ slice: inout UInt64, to most: UInt64 = Patience.slice) { slice = slice == 0 ? most : min(slice, most) }

@@ -57,6 +57,13 @@ enum Readiness {
         return events
     }
 
+    /// What the rings of a UDP socket add to that which the kernel says.
+    static func datagrams(_ e: Endpoint) -> UInt32 {
+        unsafe e.local.pointee.flowsRx.acquire()
+        defer { unsafe e.local.pointee.flowsRx.release() }
+        return unsafe Flows.hasNews(e) ? IN | RDNORM : 0
+    }
+
     /// Are the ring's bytes next in the stream?
     @inline(__always) private static func isAtRing(_ e: Endpoint, _ rx: Direction) -> Bool {
         if unsafe e.rx.pointee.phase & 1 == 1 { return true }

@@ -268,7 +268,7 @@ enum Lane {
         unsafe e.pointee.flags |= UInt32(foreign ? SL_EP_FOREIGN | SL_EP_GIVEN_UP : SL_EP_GIVEN_UP)
         // That of an option stays: what is accepted from a listener has the option, too.
         if unsafe e.pointee.reason != Reason.option.number { unsafe e.pointee.reason = reason.number }
-        if unsafe e.isDatagram { unsafe Flows.handBack(e, reason) }
+        if unsafe e.isDatagram { unsafe Flows.handBack(e, reason, foreign: foreign) }
         guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return false }
         let txLock = unsafe RobustLock(&e.tx.pointee.lock)
         if txLock.acquire() { unsafe mendSend(e, fd) }

@@ -212,6 +212,9 @@ public enum StackMemory {
     public var meeting = Meeting()
     /// Of a UDP socket: its peers (Sockets).
     public var flows: UnsafeMutableRawPointer? = nil
+    /// Of a UDP socket: what its calls change in its flows, receiving and sending (Sockets).
+    public var flowsRx = PrivateLock()
+    public var flowsTx = PrivateLock()
     /// First membership in an epoll set (Sockets).
     public var memberships: UnsafeMutableRawPointer? = nil
     /// Number of the descriptor last used for it, for calls of our own.

@@ -69,7 +69,7 @@ public func farEndIsHere(_ e: Endpoint) -> Bool? {
 public func farEndInode(_ e: Endpoint) -> UInt64? { unsafe Proof.farInode(e) }
 
 extension slc_address {
-    init(_ a: sl_address) {
+    public init(_ a: sl_address) {
         self.init(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
     }
 }

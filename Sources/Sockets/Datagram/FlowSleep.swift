@@ -1,0 +1,157 @@
+import CLinux
+import CStackLayout
+import Counters
+import SharedMemory
+import Stacks
+
+// When a receiver's rings are open: while nobody of its process may sleep in the kernel over the socket. All under `flowsRx`.
+//
+// Who is about to sleep first counts itself (`sl_half.plain_calls`, or the epoll set's calls), then takes the lock and calls
+// `fallAsleep`; who opens a ring looks at these counts under the same lock. A sender writes between two exchanges of one word
+// with the receiver, so that the receiver sees either what it wrote, or the kernel's datagram.
+
+extension Flows {
+    /// All rings are closed from here on, and what lies in them is known. False: a sender is just writing, and does not end:
+    /// whoever sleeps looks again soon.
+    static func fallAsleep(_ e: Endpoint) -> Bool {
+        guard let flows = unsafe known(e) else { return true }
+        let state = unsafe UInt32(sleepers(e) == 1 ? SL_RX_ASLEEP : SL_RX_SHUT)
+        var isWhole = true
+        var bits = unsafe flows.pointee.isKnown
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection else { continue }
+            let isClosed = unsafe close(d, f, state)
+            if !isClosed { isWhole = false }
+            if unsafe !isClosed || flows.hasNews(i) {
+                unsafe flows.pointee.hasStock |= 1 << UInt64(i)
+            } else {
+                unsafe flows.pointee.hasStock &= ~(1 << UInt64(i))
+            }
+        }
+        return isWhole
+    }
+
+    private static func close(_ d: Direction, _ f: Endpoint, _ state: UInt32) -> Bool {
+        var turns = 0
+        while turns < 4000 {
+            let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+            switch control {
+            case state, UInt32(SL_RX_CLOSED), UInt32(SL_RX_GONE), UInt32(SL_RX_WANT): return true
+            case UInt32(SL_RX_WRITING):
+                slc_pause()
+                turns += 1
+            default: if unsafe slc_cas_u32(&d.pointee.rx_control, control, state) { return true }
+            }
+        }
+        guard unsafe FlowLane.peerIsGone(f) else { return false }
+        // What a killed sender was about to publish is not there.
+        _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
+        return true
+    }
+
+    /// A datagram of the flow has come by the kernel: the next may come by the ring, if nobody sleeps.
+    static func wake(_ e: Endpoint, _ i: Int) {
+        let bit: UInt64 = 1 << UInt64(i)
+        guard let flows = unsafe known(e), unsafe flows.pointee.isKnown & bit != 0, unsafe flows.pointee.hasStock & bit == 0,
+            let f = unsafe flows.laned(i), let d = unsafe f.rxDirection
+        else { return }
+        var control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+        if control == UInt32(SL_RX_ASLEEP) || control == UInt32(SL_RX_CLOSED) || control == UInt32(SL_RX_SHUT)
+            || control == UInt32(SL_RX_RINGING)
+        {
+            guard unsafe sleepers(e) == 0, unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0,
+                unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN))
+            else { return }
+            control = UInt32(SL_RX_OPEN)
+        }
+        guard control == UInt32(SL_RX_OPEN) || control == UInt32(SL_RX_WRITING) else { return }
+        if unsafe f.pointee.reason != 0 { unsafe f.pointee.reason = Reason.none.number }
+        unsafe flows.pointee.hasStock |= bit
+    }
+
+    /// The kernel's queue is empty: which rings has a sender opened by a datagram that the kernel has dropped? True: some.
+    static func lookAround(_ flows: UnsafeMutablePointer<Flows>) -> Bool {
+        var isFound = false
+        var bits = unsafe flows.pointee.isKnown & ~flows.pointee.hasStock
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            if unsafe flows.hasNews(i) {
+                unsafe flows.pointee.hasStock |= 1 << UInt64(i)
+                isFound = true
+            }
+        }
+        return isFound
+    }
+
+    /// How many calls of this process may sleep in the kernel over the socket; nil: it cannot be known, or must not matter.
+    private static func sleepers(_ e: Endpoint) -> Int? {
+        guard unsafe !process.sealed && !process.isCrowded else { return nil }
+        let n = unsafe Int(slc_relaxed_u32(&e.rx.pointee.plain_calls))
+        if unsafe e.local.pointee.memberships == nil { return n }
+        return unsafe EpollSet.sleepers(over: e).map { $0 + n }
+    }
+
+    /// Does a ring have datagrams?
+    static func hasNews(_ e: Endpoint) -> Bool {
+        guard let flows = unsafe known(e) else { return false }
+        return unsafe flows.news() != nil
+    }
+
+    /// One number that changes with each datagram that comes by a ring.
+    static func arrived(_ e: Endpoint) -> UInt64 {
+        guard let flows = unsafe known(e) else { return 0 }
+        var sum: UInt64 = 0
+        var i = 0
+        while unsafe i < Int(flows.pointee.used) {
+            if let d = unsafe flows.laned(i)?.rxDirection { sum &+= unsafe slc_acquire_u64(&d.pointee.producer) }
+            i &+= 1
+        }
+        return sum
+    }
+
+    /// When a sender found the receiver asleep last, of those behind `began`; else now. For `SpinPolicy`.
+    static func lastRing(_ e: Endpoint, _ began: UInt64) -> UInt64 {
+        let now = slc_tsc()
+        guard let flows = unsafe known(e) else { return now }
+        var best = now
+        var i = 0
+        while unsafe i < Int(flows.pointee.used) {
+            if let d = unsafe flows.laned(i)?.rxDirection {
+                let rung = unsafe slc_relaxed_u64(&d.pointee.rung_at)
+                if rung &- began < best &- began { best = rung }
+            }
+            i &+= 1
+        }
+        return best
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == Flows {
+    /// The next flow in turn whose ring has datagrams.
+    @inline(__always) func news() -> Int? {
+        let bits = unsafe pointee.hasStock
+        if bits == 0 { return nil }
+        // Those from `turn` on first.
+        let late = unsafe bits & ~((1 << UInt64(pointee.turn & 63)) &- 1)
+        return unsafe firstNews(late) ?? firstNews(bits & ~late)
+    }
+
+    @inline(__always) private func firstNews(_ some: UInt64) -> Int? {
+        var bits = some
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            if unsafe hasNews(i) { return i }
+        }
+        return nil
+    }
+
+    @inline(__always) func hasNews(_ i: Int) -> Bool {
+        guard let f = unsafe laned(i), let d = unsafe f.rxDirection else { return false }
+        return unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0
+            && slc_acquire_u64(&d.pointee.producer) != slc_relaxed_u64(&f.rx.pointee.offset)
+    }
+}
