@@ -267,6 +267,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
 
 @c(sluice_shutdown) public func shutdown(_ fd: Int32, _ entry: UInt64, _ how: Int32) -> Int {
     let e = unsafe endpoint(entry)
+    if unsafe e.isDatagram { unsafe Flows.exclude(e, .ended) }
     guard unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK), how >= 0, how <= 2 else {
         return slc_shutdown(fd, how)
     }

@@ -205,11 +205,11 @@ typedef struct sl_direction {
     uint64_t base;           ///< offset that lies at the ring's first byte
     uint32_t phase;
     uint32_t ended;          ///< SL_ENDED*: the sender ended in order (shutdown or close after E)
-    uint64_t kernel_count;   ///< K of the newest odd phase
+    uint64_t kernel_count;   ///< K of the newest odd phase; of datagrams: how many went by the kernel
     uint64_t ring_end;       ///< E of the newest even phase
     uint32_t sender_cpu;     ///< where the sender waits, +1
     uint32_t sender_shared;  ///< the sending side is shared by a fork
-    uint64_t mark_producer;
+    uint64_t kernel_begun;   ///< of datagrams: how many were about to go by the kernel
     uint64_t left;           ///< 1: the sending side has left the slot and unmapped its rings
     // written by the receiver
     uint64_t consumer;

@@ -44,6 +44,8 @@ func datagramSend(
         }
     }
     var source = unsafe UserBytes(parts, n)
+    // writev(2) of nothing sends nothing.
+    if unsafe msg == nil && source.total == 0 { return unsafe sluice_real_writev(fd, iov, n) }
     return unsafe datagramSend(e, fd, &source, remote, flags, isPlain: !source.isInvalid) {
         unsafe msg == nil ? sluice_real_writev(fd, iov, n) : sluice_real_sendmsg(fd, msg, flags)
     }
@@ -69,6 +71,8 @@ func datagramReceive(
     guard n >= 0, n <= 1024 else {
         return unsafe msg == nil ? sluice_real_readv(fd, iov, n) : sluice_real_recvmsg(fd, msg, flags)
     }
+    // readv(2) of nothing takes nothing.
+    if let iov = unsafe iov, unsafe msg == nil && UserBytes(iov, n).total == 0 { return unsafe sluice_real_readv(fd, iov, n) }
     if let msg = unsafe msg { return unsafe datagramReceive(e, fd, msg, flags) }
     var m = unsafe msghdr()
     unsafe m.msg_iov = unsafe UnsafeMutablePointer(mutating: iov)

@@ -31,8 +31,24 @@ import Stacks
                 r = unsafe ofRings(flows, &hasOpened) ?? ofKernel(flows, &hasOpened)
             }
         }
-        guard r == -Int(EAGAIN), unsafe Flows.lookAround(flows) else { return r }
-        return unsafe ofRings(flows, &hasOpened) ?? r
+        guard r == -Int(EAGAIN) else { return r }
+        if unsafe Flows.lookAround(flows) { return unsafe ofRings(flows, &hasOpened) ?? r }
+        return unsafe settle(flows, &hasOpened)
+    }
+
+    /// The kernel's queue is empty: rings that were closed for what it had are opened again.
+    private func settle(_ flows: UnsafeMutablePointer<Flows>, _ hasOpened: inout Bool) -> Int {
+        var bits = unsafe flows.pointee.isKnown
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard unsafe Flows.isShut(flows, i), let d = unsafe flows.laned(i)?.rxDirection else { continue }
+            let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
+            let r = takeKernel(&hasOpened)
+            if r != -Int(EAGAIN) { return r }
+            unsafe Flows.settle(e, flows, i, count)
+        }
+        return -Int(EAGAIN)
     }
 
     /// What the kernel has, unless datagrams of the same sender lie before it in a ring: all that it has sent before are
@@ -43,9 +59,10 @@ import Stacks
         unsafe withUnsafeMutablePointer(to: &name) { unsafe look.msg_name = UnsafeMutableRawPointer($0) }
         unsafe look.msg_namelen = 28
         let r = unsafe slc_recvmsg(fd, &look, 0x2 | 0x40)
-        if r == -Int(EAGAIN) { return r }
+        // An error is told once.
+        if r < 0 { return r }
         var from = slc_address()
-        if unsafe r >= 0 && slc_address_of(&name, look.msg_namelen, &from) == 0,
+        if unsafe slc_address_of(&name, look.msg_namelen, &from) == 0,
             let i = unsafe flows.find(sl_address(from)), unsafe flows.pointee.hasStock & 1 << UInt64(i) != 0,
             let r = unsafe ofRing(flows, i, kernelHas: true, &hasOpened)
         {
@@ -82,13 +99,13 @@ import Stacks
         }
         // Of what the sender sent by the kernel before this one, some may not have come yet, or was dropped.
         let missing = unsafe d.kernelCount &- f.rx.pointee.kernel_bytes
-        let isCounted = unsafe f.rx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0
+        let isCounted = unsafe flows.pointee.isCounted & 1 << UInt64(i) != 0
         if !isCounted || missing != 0 && missing < 1 << 62 {
             if kernelHas { return nil }
             if let r = unsafe awaitKernel(flows, isCounted ? missing : 0, &hasOpened) { return r }
         }
         if !isPeek {
-            unsafe f.rx.pointee.flags |= UInt32(SL_HALF_COUNTED)
+            unsafe flows.pointee.isCounted |= 1 << UInt64(i)
             unsafe f.rx.pointee.kernel_bytes = d.kernelCount
         }
         return unsafe deliver(d, f, reader)
@@ -170,7 +187,12 @@ func noteKernel(_ e: Endpoint, _ fd: Int32, _ from: sl_address, _ n: Int, _ hasO
     unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(n)
     if let flows = unsafe Flows.known(e), let i = unsafe flows.find(from), let f = unsafe flows.laned(i) {
         unsafe f.rx.pointee.kernel_bytes &+= 1
-        unsafe Flows.wake(e, i)
+        // A process that has ended may have a successor at its address.
+        if unsafe FlowLane.peerIsGone(f) && !flows.hasNews(i) {
+            unsafe Flows.retire(e, flows, i)
+        } else {
+            unsafe Flows.wake(e, i)
+        }
     }
     if unsafe Flows.note(e, fd, from) { hasOpened = true }
 }

@@ -13,24 +13,31 @@ func datagramSend(
     _ e: Endpoint, _ fd: Int32, _ source: inout UserBytes, _ remote: sl_address?, _ flags: Int32, isPlain: Bool, _ real: () -> Int
 ) -> Int {
     // MSG_MORE: what follows is part of the same datagram.
-    if unsafe flags & 0x8000 != 0 && e.pointee.flags & UInt32(SL_EP_OPTION) == 0 { unsafe Flows.exclude(e) }
+    if unsafe flags & 0x8000 != 0 && e.pointee.flags & UInt32(SL_EP_OPTION) == 0 { unsafe Flows.exclude(e, .option) }
     guard let remote else { return unsafe countKernel(e, real()) }
-    var ringing: Int? = nil
+    var way = KernelWay()
     if unsafe Flows.hasOpen(e) {
-        let r = unsafe sendByRing(e, &source, remote, isPlain && flags & ~ringFlags == 0, &ringing)
+        let r = unsafe sendByRing(e, &source, remote, isPlain && flags & ~ringFlags == 0, &way)
         if r != useKernel { return r }
     }
     let r = unsafe countKernel(e, real())
-    if r < 0 && ringing == nil { return r }
     unsafe e.local.pointee.flowsTx.acquire()
-    if let flows = unsafe Flows.known(e), let i = unsafe ringing ?? flows.find(remote), let f = unsafe flows.laned(i) {
-        if r >= 0 { unsafe f.tx.pointee.kernel_bytes &+= 1 }
-        if ringing != nil { unsafe FlowLane.hasRung(flows, i, f, r >= 0) }
+    if way.flow >= 0, let flows = unsafe Flows.known(e), let f = unsafe flows.laned(way.flow), unsafe f.pointee.generation == way.generation {
+        unsafe FlowLane.endKernel(f, r >= 0)
+        if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
     }
     let hasOpened = unsafe r >= 0 && Flows.note(e, fd, remote)
     unsafe e.local.pointee.flowsTx.release()
     if hasOpened { unsafe Flows.opened(e) }
     return r
+}
+
+/// A datagram of a flow with a lane, on its way by the kernel.
+private struct KernelWay {
+    var flow = -1
+    var generation: UInt32 = 0
+    /// It wakes the receiver.
+    var rings = false
 }
 
 private func countKernel(_ e: Endpoint, _ r: Int) -> Int {
@@ -40,7 +47,7 @@ private func countKernel(_ e: Endpoint, _ r: Int) -> Int {
 
 @inline(__always)
 private func sendByRing(
-    _ e: Endpoint, _ source: inout UserBytes, _ remote: sl_address, _ fits: Bool, _ ringing: inout Int?
+    _ e: Endpoint, _ source: inout UserBytes, _ remote: sl_address, _ fits: Bool, _ way: inout KernelWay
 ) -> Int {
     unsafe e.local.pointee.flowsTx.acquire()
     defer { unsafe e.local.pointee.flowsTx.release() }
@@ -54,9 +61,13 @@ private func sendByRing(
     guard let f = unsafe flows.laned(i) else { return useKernel }
     if fits {
         let r = unsafe FlowLane.sendNow(f, &source)
-        if r != useKernel { return r }
+        if r != useKernel {
+            unsafe flows.pointee.hasSent |= 1 << UInt64(i)
+            return r
+        }
     }
-    if unsafe FlowLane.passBy(flows, i, f) { ringing = i }
+    way = unsafe KernelWay(flow: i, generation: f.pointee.generation, rings: FlowLane.passBy(flows, i, f))
+    unsafe FlowLane.beginKernel(f)
     return useKernel
 }
 
@@ -118,9 +129,11 @@ enum FlowLane {
         }
     }
 
-    /// As the kernel: a receiver that is full drops it, and the sender is not told.
+    /// As the kernel: a receiver that is full drops it, and the sender is not told. A ring that holds less than a socket's
+    /// receive buffer is not what decides that.
     @inline(never) private static func full(_ f: Endpoint, _ d: Direction, _ n: Int) -> Int {
         _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN))
+        if unsafe f.pointee.ring_bytes < 512 << 10 { return useKernel }
         unsafe f.pointee.counters.drops &+= 1
         return n
     }
@@ -130,9 +143,11 @@ enum FlowLane {
         guard let d = unsafe f.txDirection else { return false }
         let control = unsafe slc_acquire_u32(&d.pointee.rx_control)
         if control == UInt32(SL_RX_GONE) || control == UInt32(SL_RX_WANT) { unsafe leave(f, d, control) }
+        // Behind it the ring stays closed until the receiver has found the kernel's queue empty.
+        if control == UInt32(SL_RX_OPEN) { _ = unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SHUT)) }
         let bit: UInt64 = 1 << UInt64(i)
         // One thread at a time: the word is taken back by whoever changed it.
-        guard control == UInt32(SL_RX_ASLEEP), unsafe flows.pointee.isRinging & bit == 0,
+        guard control == UInt32(SL_RX_ASLEEP), unsafe flows.pointee.isRinging & bit == 0, unsafe !peerIsGone(f),
             unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_RINGING))
         else { return false }
         unsafe flows.pointee.isRinging |= bit
@@ -148,10 +163,54 @@ enum FlowLane {
         _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_RINGING), UInt32(isSent ? SL_RX_OPEN : SL_RX_ASLEEP))
     }
 
-    /// Datagrams lie unread and the reader has not moved for a millisecond: has its process ended?
+    /// From here on datagrams by the kernel are counted.
+    static func beginCounts(_ f: Endpoint) {
+        guard let d = unsafe f.txDirection else { return }
+        unsafe f.tx.pointee.kernel_bytes = 1
+        unsafe slc_release_u64(&d.pointee.kernel_begun, 1)
+        unsafe slc_release_u64(&d.pointee.kernel_count, 1)
+    }
+
+    /// The receiver compares both counts with what it has got: equal ones mean that nothing is under way.
+    static func beginKernel(_ f: Endpoint) {
+        guard let d = unsafe f.txDirection else { return }
+        unsafe slc_release_u64(&d.pointee.kernel_begun, slc_relaxed_u64(&d.pointee.kernel_begun) &+ 1)
+    }
+
+    static func endKernel(_ f: Endpoint, _ isSent: Bool) {
+        if isSent { unsafe f.tx.pointee.kernel_bytes &+= 1 }
+        guard let d = unsafe f.txDirection else { return }
+        if isSent {
+            unsafe slc_release_u64(&d.pointee.kernel_count, f.tx.pointee.kernel_bytes)
+        } else {
+            unsafe slc_release_u64(&d.pointee.kernel_begun, slc_relaxed_u64(&d.pointee.kernel_begun) &- 1)
+        }
+    }
+
+    /// The program is about to wait, perhaps for answers: a receiver that has ended would not read what lies in its ring. The
+    /// kernel says so of the last of it.
+    static func askPeers(_ e: Endpoint) {
+        unsafe e.local.pointee.flowsTx.acquire()
+        defer { unsafe e.local.pointee.flowsTx.release() }
+        guard let flows = unsafe Flows.known(e) else { return }
+        var bits = unsafe flows.pointee.hasSent
+        unsafe flows.pointee.hasSent = 0
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard let f = unsafe flows.laned(i), let writer = unsafe f.writer, let n = writer.unread(), n != 0 else { continue }
+            unsafe flows.pointee.hasSent |= 1 << UInt64(i)
+            if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 && peerIsGone(f) {
+                unsafe leave(f, writer.direction, UInt32(SL_RX_GONE))
+                unsafe sendAgain(f, onlyLast: true)
+            }
+        }
+    }
+
+    /// Datagrams lie unread and the reader has not moved for a while: has its process ended?
     @inline(__always) private static func peerMayBeGone(_ f: Endpoint, _ writer: RingWriter) -> Bool {
         let now = slc_tsc()
-        guard unsafe now &- f.tx.pointee.kernel_look > 1000 &* process.tickRate else { return false }
+        guard unsafe now &- f.tx.pointee.kernel_look > 50 &* process.tickRate else { return false }
         unsafe f.tx.pointee.kernel_look = now
         let before = unsafe f.tx.pointee.other_offset
         guard let unread = writer.unread() else { return false }
@@ -177,32 +236,39 @@ enum FlowLane {
         unsafe f.pointee.reason = Reason.peerHandedBack.number
         unsafe f.pointee.counters.lane_handbacks &+= 1
         count(StackCounter.lanesHandedBack)
-        if control == UInt32(SL_RX_WANT) { unsafe sendAgain(f) }
+        if control == UInt32(SL_RX_WANT) { unsafe sendAgain(f, onlyLast: false) }
     }
 
     /// The receiver reads no more from the ring, though its socket lives: what is unread there goes by the kernel.
-    private static func sendAgain(_ f: Endpoint) {
+    private static func sendAgain(_ f: Endpoint, onlyLast: Bool) {
         guard let writer = unsafe f.writer, writer.unread() != nil else { return }
         var half = sl_half()
         half.offset = unsafe f.tx.pointee.other_offset
-        var to = unsafe slc_address(f.pointee.remote)
-        var name = sockaddr_in6()
-        let length = unsafe slc_name_of(&to, &name, 28)
         unsafe withUnsafeMutablePointer(to: &half) { h in
             let reader = unsafe RingReader(
                 direction: writer.direction, half: h, memory: writer.memory, bytes: writer.bytes)
             var isDamaged = false
+            var last: Datagram? = nil
             while let d = reader.datagram(isDamaged: &isDamaged) {
-                var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: d.memory), iov_len: d.bytes)
-                var m = unsafe msghdr()
-                unsafe withUnsafeMutablePointer(to: &name) { unsafe m.msg_name = UnsafeMutableRawPointer($0) }
-                unsafe m.msg_namelen = length
-                unsafe withUnsafeMutablePointer(to: &part) { unsafe m.msg_iov = $0 }
-                unsafe m.msg_iovlen = 1
-                _ = unsafe slc_sendmsg(f.local.pointee.descriptor, &m, 0x4040)
                 unsafe h.pointee.offset &+= d.taken
+                last = d
+                if !onlyLast { unsafe send(d, by: f.local.pointee.descriptor, to: f.pointee.remote) }
             }
+            if onlyLast, let last { unsafe send(last, by: f.local.pointee.descriptor, to: f.pointee.remote) }
         }
+    }
+
+    static func send(_ d: Datagram, by fd: Int32, to remote: sl_address) {
+        var to = slc_address(remote)
+        var name = sockaddr_in6()
+        let length = unsafe slc_name_of(&to, &name, 28)
+        var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: d.memory), iov_len: d.bytes)
+        var m = unsafe msghdr()
+        unsafe withUnsafeMutablePointer(to: &name) { unsafe m.msg_name = UnsafeMutableRawPointer($0) }
+        unsafe m.msg_namelen = length
+        unsafe withUnsafeMutablePointer(to: &part) { unsafe m.msg_iov = $0 }
+        unsafe m.msg_iovlen = 1
+        _ = unsafe slc_sendmsg(fd, &m, 0x4040)
     }
 
     @inline(never) private static func damaged(_ f: Endpoint, _ d: Direction) -> Int {

@@ -84,6 +84,7 @@ import Stacks
         unsafe e.local.pointee.flowsRx.acquire()
         let isWhole = unsafe Flows.fallAsleep(e)
         let hasNews = unsafe Flows.hasNews(e)
+        if !hasNews { unsafe FlowLane.askPeers(e) }
         unsafe e.local.pointee.flowsRx.release()
         var hasOpened = false
         var r = lookAgain
@@ -102,6 +103,11 @@ import Stacks
             _ = unsafe slc_ppoll(&p, 1, &slice, nil)
         }
         letGo(generation, &isCounted)
+        if hasNews {
+            unsafe e.local.pointee.flowsRx.acquire()
+            unsafe Flows.stayAwake(e)
+            unsafe e.local.pointee.flowsRx.release()
+        }
         if hasOpened { unsafe Flows.opened(e) }
         return r
     }

@@ -28,7 +28,10 @@ extension Flows {
     /// and keep until the fork is over: a datagram that is being written is there before the sender sees it.
     static func handBackBeforeFork(_ e: Endpoint) {
         guard let flows = unsafe known(e) else { return }
-        unsafe flows.eachEndpoint { f in unsafe leave(f, .sharedByFork, false) }
+        // What is unread goes to whoever reads first, of both.
+        let isQuiet = unsafe e.local.pointee.flowsRx.tryAcquire()
+        unsafe flows.eachEndpoint { f in unsafe leave(f, .sharedByFork, isQuiet) }
+        if isQuiet { unsafe e.local.pointee.flowsRx.release() }
     }
 
     /// In the child: the parent goes on with its flows, and has what lies in their rings.
@@ -44,15 +47,63 @@ extension Flows {
         unsafe local.pointee.flows = nil
     }
 
+    /// The peer has ended, and nothing of it is unread: the flow begins anew. Under `flowsRx`.
+    static func retire(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>, _ i: Int) {
+        unsafe e.local.pointee.flowsTx.acquire()
+        unsafe flows.pointee.lock.acquire()
+        let bit: UInt64 = 1 << UInt64(i)
+        if let f = unsafe flows.pointee.entries[i].endpoint {
+            unsafe flows.pointee.entries[i] = unsafe Flow(remote: flows.pointee.entries[i].remote)
+            unsafe flows.pointee.isKnown &= ~bit
+            unsafe flows.pointee.isCounted &= ~bit
+            unsafe flows.pointee.hasStock &= ~bit
+            unsafe flows.pointee.hasSent &= ~bit
+            unsafe flows.pointee.isRinging &= ~bit
+            unsafe free(f)
+        }
+        unsafe flows.pointee.lock.release()
+        unsafe e.local.pointee.flowsTx.release()
+    }
+
+    private static func free(_ f: Endpoint) {
+        unsafe process.lock.acquire()
+        unsafe Rendezvous.withdraw(f)
+        unsafe process.lock.release()
+        if unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK) { unsafe Lane.detach(f) }
+        unsafe f.pointee.descriptors = 0
+        unsafe StackMemory.free(f)
+    }
+
     private static func leave(_ f: Endpoint, _ reason: Reason, _ foreign: Bool) {
         let isNew = unsafe slc_or_u32(&f.pointee.flags, UInt32(SL_EP_GIVEN_UP)) & UInt32(SL_EP_GIVEN_UP) == 0
         if isNew { unsafe f.pointee.reason = reason.number }
         guard unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
         if isNew { count(StackCounter.lanesHandedBack) }
-        if let d = unsafe f.rxDirection {
-            if foreign { _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE)) }
-            _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(foreign ? SL_RX_WANT : SL_RX_GONE))
+        guard let d = unsafe f.rxDirection else { return }
+        guard foreign else {
+            if isNew { _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE)) }
+            return
         }
+        _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
+        unsafe giveBack(f, d)
+        _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE))
+    }
+
+    /// What is unread goes into the kernel's queue, by the sender's own socket where ptrace access allows it; else the sender
+    /// sends it again with its next call.
+    private static func giveBack(_ f: Endpoint, _ d: Direction) {
+        guard unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, let reader = unsafe f.reader else { return }
+        var isDamaged = false
+        guard reader.datagram(isDamaged: &isDamaged) != nil else { return }
+        guard let socket = unsafe TakeBack.senderSocket(f, d) else {
+            _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_WANT))
+            return
+        }
+        while let next = reader.datagram(isDamaged: &isDamaged) {
+            unsafe FlowLane.send(next, by: socket, to: f.pointee.local)
+            guard reader.consume(next.taken) else { break }
+        }
+        _ = slc_close(socket)
     }
 
     /// The socket's last descriptor here is being closed: what is unread goes with it, as in the kernel.
@@ -61,14 +112,7 @@ extension Flows {
         unsafe e.local.pointee.flowsRx.acquire()
         unsafe e.local.pointee.flowsTx.acquire()
         if let flows = unsafe known(e) {
-            unsafe flows.eachEndpoint { f in
-                unsafe process.lock.acquire()
-                unsafe Rendezvous.withdraw(f)
-                unsafe process.lock.release()
-                if unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK) { unsafe Lane.detach(f) }
-                unsafe f.pointee.descriptors = 0
-                unsafe StackMemory.free(f)
-            }
+            unsafe flows.eachEndpoint { f in unsafe free(f) }
             unsafe process.lock.acquire()
             unsafe e.local.pointee.flows = nil
             unsafe process.pool.give(UnsafeMutableRawPointer(flows.pointee.entries), MemoryLayout<Flow>.stride * most)

@@ -85,10 +85,11 @@ extension Flows {
     }
 
     /// An option by which the kernel alone can serve the socket: no lanes, from now on.
-    static func exclude(_ e: Endpoint) {
-        _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_OPTION))
-        unsafe e.pointee.reason = Reason.option.number
-        unsafe handBack(e, .option)
+    static func exclude(_ e: Endpoint, _ reason: Reason) {
+        guard unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_OPTION)) & UInt32(SL_EP_OPTION) == 0 else { return }
+        unsafe e.pointee.reason = reason.number
+        // What lies in rings shall be as the kernel makes it with the option.
+        unsafe handBack(e, reason, foreign: reason == .option)
     }
 
     private static func refuse(_ e: Endpoint, _ reason: Reason) -> Bool {
@@ -158,6 +159,8 @@ extension Flows {
             unsafe process.lock.release()
             unsafe process.calibrate()
             unsafe f.pointee.tx_limit = unsafe f.pointee.ring_bytes
+            unsafe FlowLane.beginCounts(f)
+            if let d = unsafe f.txDirection { unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1) }
             unsafe f.pointee.reason = Reason.young.number
             count(StackCounter.lanesOpened)
             return true

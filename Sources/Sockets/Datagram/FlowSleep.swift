@@ -57,18 +57,62 @@ extension Flows {
         guard let flows = unsafe known(e), unsafe flows.pointee.isKnown & bit != 0, unsafe flows.pointee.hasStock & bit == 0,
             let f = unsafe flows.laned(i), let d = unsafe f.rxDirection
         else { return }
+        // Behind it by the ring; what comes by the kernel then finds the ring closed, and comes later.
+        if unsafe flows.hasNews(i) { unsafe flows.pointee.hasStock |= bit }
+        // A queue that is never empty cannot be counted.
+        if unsafe flows.pointee.isCounted & bit == 0 {
+            unsafe flows.pointee.uncounted &+= 1
+            if unsafe flows.pointee.uncounted < 512 { return }
+        }
         var control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
-        if control == UInt32(SL_RX_ASLEEP) || control == UInt32(SL_RX_CLOSED) || control == UInt32(SL_RX_SHUT)
-            || control == UInt32(SL_RX_RINGING)
-        {
-            guard unsafe sleepers(e) == 0, unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0,
-                unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN))
-            else { return }
+        if control == UInt32(SL_RX_ASLEEP) || control == UInt32(SL_RX_CLOSED) || control == UInt32(SL_RX_RINGING) {
+            guard unsafe open(e, f, d, control) else { return }
             control = UInt32(SL_RX_OPEN)
         }
         guard control == UInt32(SL_RX_OPEN) || control == UInt32(SL_RX_WRITING) else { return }
-        if unsafe f.pointee.reason != 0 { unsafe f.pointee.reason = Reason.none.number }
         unsafe flows.pointee.hasStock |= bit
+    }
+
+    private static func open(_ e: Endpoint, _ f: Endpoint, _ d: Direction, _ control: UInt32) -> Bool {
+        guard unsafe sleepers(e) == 0, unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0,
+            unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN))
+        else { return false }
+        if unsafe f.pointee.reason != 0 { unsafe f.pointee.reason = Reason.none.number }
+        return true
+    }
+
+    /// Has a ring to be opened, or a flow to be counted, once the kernel's queue is empty?
+    @inline(__always) static func isShut(_ flows: UnsafeMutablePointer<Flows>, _ i: Int) -> Bool {
+        guard let d = unsafe flows.laned(i)?.rxDirection else { return false }
+        let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+        return unsafe control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED)
+            || flows.pointee.isCounted & 1 << UInt64(i) == 0
+    }
+
+    /// The kernel's queue is empty and the sender is not just sending by the kernel: `count` datagrams of it have come, or were
+    /// dropped. What it sends from now on may go by the ring.
+    static func settle(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ count: UInt64) {
+        guard count != 0, let f = unsafe flows.laned(i), let d = unsafe f.rxDirection,
+            unsafe slc_acquire_u64(&d.pointee.kernel_begun) == count, unsafe !flows.hasNews(i)
+        else { return }
+        unsafe f.rx.pointee.kernel_bytes = count
+        unsafe flows.pointee.isCounted |= 1 << UInt64(i)
+        let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+        guard control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED) else { return }
+        if unsafe open(e, f, d, control) { unsafe flows.pointee.hasStock |= 1 << UInt64(i) }
+    }
+
+    /// Nobody sleeps after all: what was closed for it is opened again.
+    static func stayAwake(_ e: Endpoint) {
+        guard let flows = unsafe known(e), unsafe sleepers(e) == 0 else { return }
+        var bits = unsafe flows.pointee.hasStock
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection, unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
+            else { continue }
+            _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_ASLEEP), UInt32(SL_RX_OPEN))
+        }
     }
 
     /// The kernel's queue is empty: which rings has a sender opened by a datagram that the kernel has dropped? True: some.

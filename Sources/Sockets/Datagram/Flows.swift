@@ -32,15 +32,21 @@ import Stacks
     var open: UInt32 = 0
     /// Bits of flows, all under `flowsRx`. A lane that the process's epoll sets know of.
     var isKnown: UInt64 = 0
+    /// `sl_half.kernel_bytes` is the sender's count of what has come by the kernel.
+    var isCounted: UInt64 = 0
     /// Datagrams may lie in the ring, or come into it. Where the bit is missing, the ring is empty, or a datagram by the kernel
     /// was sent before those in it.
     var hasStock: UInt64 = 0
+    /// Datagrams by the kernel of flows that are not counted yet.
+    var uncounted: UInt32 = 0
     /// Where the next look at the rings begins.
     var turn = 0
     /// Time stamp counter of the last look at the kernel's queue.
     var kernelLook: UInt64 = 0
     /// Datagrams that the kernel has dropped for want of room, as far as flows have accounted for them.
     var drops: UInt32 = 0
+    /// Bits of flows by whose ring something was sent. Under `flowsTx`.
+    var hasSent: UInt64 = 0
     /// Bits of flows whose receiver is being woken by a datagram that is on its way. Under `flowsTx`.
     var isRinging: UInt64 = 0
     /// The flow that was sent to last. Under `flowsTx`.

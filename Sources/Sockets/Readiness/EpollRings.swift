@@ -85,6 +85,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
         unsafe e.local.pointee.flowsRx.acquire()
         if unsafe !Flows.fallAsleep(e) { unsafe pointee.hasWriter = true }
         unsafe e.local.pointee.flowsRx.release()
+        unsafe FlowLane.askPeers(e)
     }
 
     /// Behind `fallAsleep`: from here on the kernel's set tells of all that comes.

@@ -180,6 +180,7 @@ extension PollCall {
         unsafe e.local.pointee.flowsRx.acquire()
         if unsafe !Flows.fallAsleep(e) { shorten(&slice, to: 1_000_000) }
         unsafe e.local.pointee.flowsRx.release()
+        unsafe FlowLane.askPeers(e)
         if unsafe average == nil { unsafe average = unsafe e }
     }
 

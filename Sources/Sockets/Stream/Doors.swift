@@ -28,7 +28,7 @@ import Stacks
     let generation = unsafe e.pointee.generation
     let half = unsafe kind == .receiving ? e.rx : e.tx
     _ = unsafe slc_add_u32(&half.pointee.plain_calls, 1)
-    let isLate = unsafe !wasOnLane && (onLane(e) || e.isDatagram && Flows.hasOpen(e))
+    let isLate = unsafe !wasOnLane && (onLane(e) || kind == .receiving && e.isDatagram && Flows.hasOpen(e))
     if isLate {
         Held.drop(kind, UInt(bitPattern: e))
         _ = unsafe slc_sub_u32(&half.pointee.plain_calls, 1)

@@ -8,6 +8,7 @@ import Stacks
 @c(sluice_sendfile)
 public func sendfile(_ fd: Int32, _ entry: UInt64, _ input: Int32, _ offset: UnsafeMutablePointer<off_t>?, _ n: Int) -> Int {
     let e = unsafe endpoint(entry)
+    if unsafe e.isDatagram { unsafe Flows.exclude(e, .foreignCall) }
     if unsafe slc_acquire_u32(&e.pointee.lane) != UInt32(SL_LANE_LOOPBACK) { unsafe Meet.consider(e, fd) }
     let isOnLane = unsafe slc_acquire_u32(&e.pointee.lane) == UInt32(SL_LANE_LOOPBACK)
     guard isOnLane, unsafe !Lane.sendsByKernel(e), n > 0,

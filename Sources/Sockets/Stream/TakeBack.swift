@@ -73,7 +73,7 @@ enum TakeBack {
     }
 
     /// A duplicate of the sender's socket, proven to be the far end of this connection.
-    private static func senderSocket(_ e: Endpoint, _ d: Direction) -> Int32? {
+    static func senderSocket(_ e: Endpoint, _ d: Direction) -> Int32? {
         guard let pair = unsafe e.local.pointee.pair, let inode = unsafe farEndInode(e), inode != 0 else { return nil }
         let pid = unsafe slc_peer_pid(pair.pointee.channel)
         let number = unsafe slc_relaxed_u32(&d.pointee.sender_descriptor)

@@ -131,3 +131,29 @@ public struct MeetingName {
         unsafe withUnsafeBytes(of: &bytes) { unsafe slc_abstract(&out, $0.baseAddress, 48) }
     }
 }
+
+extension sl_message {
+    /// Of a flow of datagrams: by which addresses the sender knows itself and the other end, in place of counts.
+    mutating func tellAddresses(_ own: sl_address, _ far: sl_address) {
+        sent = own.digest
+        received = far.digest
+    }
+
+    func tellsAddresses(_ own: sl_address, _ far: sl_address) -> Bool { sent == own.digest && received == far.digest }
+}
+
+extension sl_address {
+    /// FNV-1a of the IP address: the two ends of a meeting compare it, both of which are known to hold their sockets.
+    fileprivate var digest: UInt64 {
+        var bytes = ip
+        var h: UInt64 = 0xcbf2_9ce4_8422_2325
+        unsafe withUnsafeBytes(of: &bytes) { b in
+            var i = 0
+            while i < 16 {
+                h = unsafe (h ^ UInt64(b[i])) &* 0x100_0000_01b3
+                i += 1
+            }
+        }
+        return h
+    }
+}

@@ -186,6 +186,7 @@ public enum Rendezvous {
         hello.uid = slc_geteuid()
         hello.ring_bytes = unsafe UInt64(process.settings.ringBytes)
         tell(counts, &hello)
+        if unsafe e.isDatagram { unsafe hello.tellAddresses(e.pointee.local, e.pointee.remote) }
         let r = unsafe slc_send_message(m.pointee.meeting.channel, &hello, MemoryLayout<sl_message>.size, p)
         // The other end has gone without a word: it does not share with us.
         if r == -Int(EPIPE) || r == -Int(ECONNRESET) { return .plainPeer }
@@ -263,6 +264,8 @@ public enum Rendezvous {
         _ = slc_close(passed)
         if verdict == .noProof { return .failed(.noProof) }
         guard verdict == .none else { return unsafe stranger(e) }
+        // A socket that is reached by several addresses may answer by another one than it was asked at.
+        if unsafe e.isDatagram && !got.tellsAddresses(e.pointee.remote, e.pointee.local) { return unsafe stranger(e) }
         // Nil: another thread moves bytes all the time, or the connection is ending.
         let now = unsafe KernelCounts.take(fd, connecting: e.pointee.role == 0)
         if let now, !now.agree(with: got) { return .failed(.counts) }
