@@ -34,6 +34,7 @@ typedef struct dp_case {
     void (*body)(void);
     const char *kernel;   ///< why no byte of this case can travel outside the kernel; null: a lane must carry some
     bool solo;            ///< one process plays both ends
+    bool datagrams;       ///< it is about datagrams (DP_DATAGRAM in datagrams.h)
     struct dp_case *next;
 } dp_case;
 

@@ -2,12 +2,12 @@
 #include "suite.h"
 #include <sys/mman.h>
 
-/// Every TCP socket that is still open when the case ends shows what it carried.
+/// Every TCP or UDP socket that is still open when the case ends shows what it carried.
 static void prove_open_sockets(void) {
     for (int fd = DP_FD_FIRST; dp_proving && fd < 256; fd++) {
         int type = 0;
         socklen_t length = sizeof type;
-        if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &type, &length) == 0 && type == IPPROTO_TCP) dp_proof(fd);
+        if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &type, &length) == 0 && (type == IPPROTO_TCP || type == IPPROTO_UDP)) dp_proof(fd);
     }
 }
 
