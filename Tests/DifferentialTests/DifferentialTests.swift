@@ -46,6 +46,7 @@ import Testing
         for group in ["blocking", "nonblocking", "threads", "fork", "addresses", "options", "ends", "errors", "readiness"] {
             #expect((groups[group]?.count ?? 0) >= 8, "group \(group)")
         }
+        #expect(groups.filter { $0.key.hasPrefix("datagram_") }.values.map(\.count).reduce(0, +) >= 80)
     }
 
     /// A case whose transcript differs from one run on the plain kernel to the next would prove nothing.
