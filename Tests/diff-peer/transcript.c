@@ -112,12 +112,20 @@ typedef struct proof {
 } proof;
 _Static_assert(sizeof(proof) == 136, "proof");
 
+/// A stream beside the datagrams that a case is about proves nothing.
+static bool is_witness(int fd) {
+    int type = 0;
+    socklen_t length = sizeof type;
+    if (!dp_current || !dp_current->datagrams) return true;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_DGRAM;
+}
+
 void dp_proof(int fd) {
     if (!dp_proving) return;
     int saved = errno;
     proof p = {0};
     socklen_t length = sizeof p;
-    if (getsockopt(fd, SOL_SOCKET, 0x534C02, &p, &length) == 0 && length >= sizeof p)
+    if (is_witness(fd) && getsockopt(fd, SOL_SOCKET, 0x534C02, &p, &length) == 0 && length >= sizeof p)
         dprintf(DP_FD_PROOF, "%llu %llu %llu %llu %llu %llu %u %u\n", (unsigned long long)p.rx_ring, (unsigned long long)p.tx_ring,
                 (unsigned long long)p.rx_kernel, (unsigned long long)p.tx_kernel, (unsigned long long)p.openings,
                 (unsigned long long)p.handbacks, p.lane, p.reason);
