@@ -17,7 +17,7 @@ typedef struct step { const char *mode, *placement; const char *preload[DP_ROLES
 typedef struct job { const dp_case *c; step steps[MAX_STEPS]; int count, at; dp_run run; dp_outcome kernel; } job;
 
 /// Whether rings carry datagrams: then a case about datagrams must show ring bytes as any other, unless it has a `.kernel`.
-static const bool datagrams_have_lanes = false;
+static const bool datagrams_have_lanes = true;
 
 static options o;
 static int passed, failed, accepted_count;

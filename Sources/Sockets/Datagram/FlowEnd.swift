@@ -91,7 +91,7 @@ extension Flows {
 
     /// What is unread goes into the kernel's queue, by the sender's own socket where ptrace access allows it; else the sender
     /// sends it again with its next call.
-    private static func giveBack(_ f: Endpoint, _ d: Direction) {
+    static func giveBack(_ f: Endpoint, _ d: Direction) {
         guard unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, let reader = unsafe f.reader else { return }
         var isDamaged = false
         guard reader.datagram(isDamaged: &isDamaged) != nil else { return }
@@ -120,6 +120,25 @@ extension Flows {
             unsafe process.lock.release()
         }
         unsafe e.local.pointee.flowsTx.release()
+        unsafe e.local.pointee.flowsRx.release()
+    }
+}
+
+extension Flows {
+    /// What the rings of a socket have carried, beside its own counters.
+    static func add(_ e: Endpoint, _ sum: inout sl_endpoint_counters) {
+        unsafe e.local.pointee.flowsRx.acquire()
+        unsafe known(e)?.eachEndpoint { f in
+            let c = unsafe f.pointee.counters
+            sum.rx_packets &+= c.rx_packets
+            sum.tx_packets &+= c.tx_packets
+            sum.rx_ring_bytes &+= c.rx_ring_bytes
+            sum.tx_ring_bytes &+= c.tx_ring_bytes
+            sum.drops &+= c.drops
+            sum.lane_openings &+= c.lane_openings
+            sum.lane_handbacks &+= c.lane_handbacks
+            sum.wakes_sent &+= c.wakes_sent
+        }
         unsafe e.local.pointee.flowsRx.release()
     }
 }

@@ -15,7 +15,8 @@ extension Flows {
     /// whoever sleeps looks again soon.
     static func fallAsleep(_ e: Endpoint) -> Bool {
         guard let flows = unsafe known(e) else { return true }
-        let state = unsafe UInt32(sleepers(e) == 1 ? SL_RX_ASLEEP : SL_RX_SHUT)
+        let isAlone = unsafe !flows.pointee.isThreaded && sleepers(e) == 1
+        let state = UInt32(isAlone ? SL_RX_ASLEEP : SL_RX_SHUT)
         var isWhole = true
         var bits = unsafe flows.pointee.isKnown
         while bits != 0 {
@@ -64,19 +65,41 @@ extension Flows {
             unsafe flows.pointee.uncounted &+= 1
             if unsafe flows.pointee.uncounted < 512 { return }
         }
-        var control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
-        if control == UInt32(SL_RX_ASLEEP) || control == UInt32(SL_RX_CLOSED) || control == UInt32(SL_RX_RINGING) {
-            guard unsafe open(e, f, d, control) else { return }
-            control = UInt32(SL_RX_OPEN)
+        while true {
+            let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+            switch control {
+            case UInt32(SL_RX_OPEN), UInt32(SL_RX_WRITING):
+                unsafe flows.pointee.hasStock |= bit
+                return
+            case UInt32(SL_RX_ASLEEP), UInt32(SL_RX_CLOSED), UInt32(SL_RX_RINGING):
+                // The sender may have opened it at this moment.
+                guard unsafe mayOpen(e, f) else { return }
+                _ = unsafe open(e, f, d, control)
+            default: return
+            }
         }
-        guard control == UInt32(SL_RX_OPEN) || control == UInt32(SL_RX_WRITING) else { return }
-        unsafe flows.pointee.hasStock |= bit
+    }
+
+    /// A datagram by the kernel was taken while another thread sleeps over the socket: it may have been the one that was to wake
+    /// that thread. From now on all goes by the kernel while anybody sleeps, and what lies in rings is put into its queue.
+    static func mindThreads(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>) {
+        guard unsafe !flows.pointee.isThreaded, let n = unsafe sleepers(e), n > 0 else { return }
+        unsafe flows.pointee.isThreaded = true
+        _ = unsafe fallAsleep(e)
+        var bits = unsafe flows.pointee.hasStock
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            if let f = unsafe flows.laned(i), let d = unsafe f.rxDirection { unsafe giveBack(f, d) }
+        }
+    }
+
+    private static func mayOpen(_ e: Endpoint, _ f: Endpoint) -> Bool {
+        unsafe sleepers(e) == 0 && f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
     }
 
     private static func open(_ e: Endpoint, _ f: Endpoint, _ d: Direction, _ control: UInt32) -> Bool {
-        guard unsafe sleepers(e) == 0, unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0,
-            unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN))
-        else { return false }
+        guard unsafe mayOpen(e, f), unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN)) else { return false }
         if unsafe f.pointee.reason != 0 { unsafe f.pointee.reason = Reason.none.number }
         return true
     }
@@ -91,10 +114,15 @@ extension Flows {
 
     /// The kernel's queue is empty and the sender is not just sending by the kernel: `count` datagrams of it have come, or were
     /// dropped. What it sends from now on may go by the ring.
-    static func settle(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ count: UInt64) {
+    static func settle(_ e: Endpoint, _ fd: Int32, _ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ count: UInt64) {
         guard count != 0, let f = unsafe flows.laned(i), let d = unsafe f.rxDirection,
             unsafe slc_acquire_u64(&d.pointee.kernel_begun) == count, unsafe !flows.hasNews(i)
         else { return }
+        if unsafe flows.pointee.isCounted & 1 << UInt64(i) != 0 {
+            let missing = unsafe count &- f.rx.pointee.kernel_bytes
+            guard unsafe missing == 0 || missing > 1 << 62 || flows.hasDropped(missing, fd) || flows.isLate() else { return }
+        }
+        unsafe flows.pointee.lateSince = 0
         unsafe f.rx.pointee.kernel_bytes = count
         unsafe flows.pointee.isCounted |= 1 << UInt64(i)
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
@@ -174,6 +202,13 @@ extension Flows {
 }
 
 extension UnsafeMutablePointer where Pointee == Flows {
+    /// Have datagrams that the kernel neither has nor has dropped been missed for so long that they will not come?
+    fileprivate func isLate() -> Bool {
+        let now = slc_tsc()
+        if unsafe pointee.lateSince == 0 { unsafe pointee.lateSince = now }
+        return unsafe now &- pointee.lateSince > Flows.lateUs &* process.tickRate
+    }
+
     /// The next flow in turn whose ring has datagrams.
     @inline(__always) func news() -> Int? {
         let bits = unsafe pointee.hasStock

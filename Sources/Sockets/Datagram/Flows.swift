@@ -24,6 +24,8 @@ import Stacks
 /// those behind it find the ring open again. So nobody needs a bell, and the kernel's own ways of waiting stay what they are.
 @safe struct Flows {
     static var most: Int { 64 }
+    /// How long a datagram may be on its way on a busy machine, in us.
+    static var lateUs: UInt64 { 20_000 }
 
     /// Taken with either of the others held: entries are added, meetings go on.
     var lock = PrivateLock()
@@ -39,6 +41,10 @@ import Stacks
     var hasStock: UInt64 = 0
     /// Datagrams by the kernel of flows that are not counted yet.
     var uncounted: UInt32 = 0
+    /// Time stamp counter when datagrams that were sent by the kernel were missed first; 0: none are.
+    var lateSince: UInt64 = 0
+    /// One thread has received while another slept.
+    var isThreaded = false
     /// Where the next look at the rings begins.
     var turn = 0
     /// Time stamp counter of the last look at the kernel's queue.

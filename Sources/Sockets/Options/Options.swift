@@ -60,6 +60,7 @@ private func bypassStats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ len
 private func stats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ length: UnsafeMutablePointer<UInt32>?) -> Int {
     guard let value = unsafe value, let length = unsafe length else { return -Int(EFAULT) }
     var all = unsafe (e.pointee.counters, e.pointee.lane, e.pointee.reason)
+    if unsafe e.isDatagram { unsafe Flows.add(e, &all.0) }
     let n = unsafe min(Int(length.pointee), 136)
     unsafe withUnsafeBytes(of: &all) { _ = unsafe memcpy(value, $0.baseAddress.unsafelyUnwrapped, n) }
     unsafe length.pointee = UInt32(n)
