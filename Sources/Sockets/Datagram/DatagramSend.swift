@@ -74,6 +74,9 @@ private func sendByRing(
 /// The lane of a flow: its slot's rings as those of a stream, but that datagrams lie in them, its phase never changes, and
 /// `Half.kernel_bytes` counts datagrams of the kernel. Under `flowsTx`.
 enum FlowLane {
+    /// A ring that holds more than a receive buffer of the kernel's: what it does not take is dropped.
+    static var wholeRing: UInt64 { 512 << 10 }
+
     /// One datagram into the ring. Its bytes, -errno, or `useKernel`.
     @inline(__always) static func sendNow(_ f: Endpoint, _ source: inout UserBytes) -> Int {
         guard let writer = unsafe f.writer else { return useKernel }
@@ -133,7 +136,7 @@ enum FlowLane {
     /// receive buffer is not what decides that.
     @inline(never) private static func full(_ f: Endpoint, _ d: Direction, _ n: Int) -> Int {
         _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN))
-        if unsafe f.pointee.ring_bytes < 512 << 10 { return useKernel }
+        if unsafe f.pointee.ring_bytes < wholeRing { return useKernel }
         unsafe f.pointee.counters.drops &+= 1
         return n
     }
@@ -252,17 +255,17 @@ enum FlowLane {
             while let d = reader.datagram(isDamaged: &isDamaged) {
                 unsafe h.pointee.offset &+= d.taken
                 last = d
-                if !onlyLast { unsafe send(d, by: f.local.pointee.descriptor, to: f.pointee.remote) }
+                if !onlyLast { unsafe send(d.memory, d.bytes, by: f.local.pointee.descriptor, to: f.pointee.remote) }
             }
-            if onlyLast, let last { unsafe send(last, by: f.local.pointee.descriptor, to: f.pointee.remote) }
+            if onlyLast, let last { unsafe send(last.memory, last.bytes, by: f.local.pointee.descriptor, to: f.pointee.remote) }
         }
     }
 
-    static func send(_ d: Datagram, by fd: Int32, to remote: sl_address) {
+    static func send(_ memory: UnsafeRawPointer, _ bytes: Int, by fd: Int32, to remote: sl_address) {
         var to = slc_address(remote)
         var name = sockaddr_in6()
         let length = unsafe slc_name_of(&to, &name, 28)
-        var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: d.memory), iov_len: d.bytes)
+        var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: memory), iov_len: bytes)
         var m = unsafe msghdr()
         unsafe withUnsafeMutablePointer(to: &name) { unsafe m.msg_name = UnsafeMutableRawPointer($0) }
         unsafe m.msg_namelen = length

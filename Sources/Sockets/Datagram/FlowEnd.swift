@@ -84,26 +84,23 @@ extension Flows {
             if isNew { _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE)) }
             return
         }
-        _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE))
-        unsafe giveBack(f, d)
+        unsafe shut(d)
+        unsafe FlowGift.give(f, d)
         _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE))
     }
 
-    /// What is unread goes into the kernel's queue, by the sender's own socket where ptrace access allows it; else the sender
-    /// sends it again with its next call.
-    static func giveBack(_ f: Endpoint, _ d: Direction) {
-        guard unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, let reader = unsafe f.reader else { return }
-        var isDamaged = false
-        guard reader.datagram(isDamaged: &isDamaged) != nil else { return }
-        guard let socket = unsafe TakeBack.senderSocket(f, d) else {
-            _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_WANT))
-            return
+    /// Behind this a sender that was just writing has done so, or never will.
+    private static func shut(_ d: Direction) {
+        var turns = 0
+        while true {
+            let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+            if control == UInt32(SL_RX_WRITING) && turns < 4000 {
+                turns += 1
+                slc_pause()
+            } else if unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_GONE)) {
+                return
+            }
         }
-        while let next = reader.datagram(isDamaged: &isDamaged) {
-            unsafe FlowLane.send(next, by: socket, to: f.pointee.local)
-            guard reader.consume(next.taken) else { break }
-        }
-        _ = slc_close(socket)
     }
 
     /// The socket's last descriptor here is being closed: what is unread goes with it, as in the kernel.

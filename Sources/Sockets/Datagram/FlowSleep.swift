@@ -60,10 +60,10 @@ extension Flows {
         else { return }
         // Behind it by the ring; what comes by the kernel then finds the ring closed, and comes later.
         if unsafe flows.hasNews(i) { unsafe flows.pointee.hasStock |= bit }
-        // A queue that is never empty cannot be counted.
+        // A queue that is never empty cannot be counted. With a ring that is never passed by, order is certain all the same.
         if unsafe flows.pointee.isCounted & bit == 0 {
             unsafe flows.pointee.uncounted &+= 1
-            if unsafe flows.pointee.uncounted < 512 { return }
+            if unsafe flows.pointee.uncounted < 512 || f.pointee.ring_bytes < FlowLane.wholeRing { return }
         }
         while true {
             let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
@@ -90,7 +90,7 @@ extension Flows {
         while bits != 0 {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
-            if let f = unsafe flows.laned(i), let d = unsafe f.rxDirection { unsafe giveBack(f, d) }
+            if let f = unsafe flows.laned(i), let d = unsafe f.rxDirection { unsafe FlowGift.give(f, d) }
         }
     }
 
@@ -102,6 +102,22 @@ extension Flows {
         guard unsafe mayOpen(e, f), unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN)) else { return false }
         if unsafe f.pointee.reason != 0 { unsafe f.pointee.reason = Reason.none.number }
         return true
+    }
+
+    /// A program that asks before it receives never finds the queue empty itself: its flows are counted when it waits.
+    static func countBeforeSleep(_ e: Endpoint, _ fd: Int32) {
+        guard let flows = unsafe known(e) else { return }
+        var bits = unsafe flows.pointee.isKnown & ~flows.pointee.isCounted
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard let d = unsafe flows.laned(i)?.rxDirection else { continue }
+            let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
+            var p = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+            var zero = timespec()
+            guard unsafe slc_ppoll(&p, 1, &zero, nil) == 0 else { return }
+            unsafe settle(e, fd, flows, i, count)
+        }
     }
 
     /// Has a ring to be opened, or a flow to be counted, once the kernel's queue is empty?

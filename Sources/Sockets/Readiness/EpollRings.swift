@@ -83,6 +83,7 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     private func closeRings(of m: UnsafeMutablePointer<Member>) {
         let e = unsafe m.pointee.endpoint
         unsafe e.local.pointee.flowsRx.acquire()
+        if unsafe m.isAtItsNumber { unsafe Flows.countBeforeSleep(e, m.pointee.fd) }
         if unsafe !Flows.fallAsleep(e) { unsafe pointee.hasWriter = true }
         unsafe e.local.pointee.flowsRx.release()
         unsafe FlowLane.askPeers(e)

@@ -141,7 +141,7 @@ extension PollCall {
             slc_leave()
             unsafe held[i] = UInt(bitPattern: e) | 1
             if unsafe e.isDatagram {
-                if unsafe Flows.hasOpen(e) { unsafe closeRings(e, &slice, &average) }
+                if unsafe Flows.hasOpen(e) { unsafe closeRings(e, fds[i].fd, &slice, &average) }
                 return
             }
             // A lane that opened before we were counted is waited for as such.
@@ -176,8 +176,9 @@ extension PollCall {
     }
 
     /// From now on the kernel wakes us for a UDP socket; the look behind this one sees what its rings have.
-    private func closeRings(_ e: Endpoint, _ slice: inout UInt64, _ average: inout Endpoint?) {
+    private func closeRings(_ e: Endpoint, _ fd: Int32, _ slice: inout UInt64, _ average: inout Endpoint?) {
         unsafe e.local.pointee.flowsRx.acquire()
+        unsafe Flows.countBeforeSleep(e, fd)
         if unsafe !Flows.fallAsleep(e) { shorten(&slice, to: 1_000_000) }
         unsafe e.local.pointee.flowsRx.release()
         unsafe FlowLane.askPeers(e)

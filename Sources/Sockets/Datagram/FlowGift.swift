@@ -1,0 +1,79 @@
+import CLinux
+import CStackLayout
+import Counters
+import SharedMemory
+import Stacks
+
+/// What is unread of a flow goes into the kernel's queue, for a program that reads it there: by the sender's own socket, where
+/// ptrace access allows it; else the sender sends it again with its next call. Datagrams that the kernel has already, and that
+/// were sent behind those, are taken out and sent again too, as far as no other sender's lie between. Under `flowsRx`.
+enum FlowGift {
+    /// More than a ring and a receive buffer hold by default.
+    private static var room: Int { 4 << 20 }
+
+    static func give(_ f: Endpoint, _ d: Direction) {
+        guard unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, let reader = unsafe f.reader else { return }
+        var isDamaged = false
+        guard reader.datagram(isDamaged: &isDamaged) != nil else { return }
+        guard let socket = unsafe TakeBack.senderSocket(f, d) else {
+            _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_WANT))
+            return
+        }
+        defer { _ = slc_close(socket) }
+        guard let memory = unsafe Memory.anonymous(room) else { return }
+        defer { _ = unsafe slc_munmap(memory, room) }
+        let n = unsafe collect(f, reader, memory)
+        var at = 0
+        while at < n {
+            let bytes = unsafe Int((memory + at).load(as: UInt64.self))
+            unsafe FlowLane.send(memory + at + 8, bytes, by: socket, to: f.pointee.local)
+            at += size(bytes)
+        }
+    }
+
+    private static func size(_ bytes: Int) -> Int { (8 + bytes + 7) & ~7 }
+
+    /// All unread datagrams of the flow in their order, each behind its length. What they take.
+    private static func collect(_ f: Endpoint, _ reader: RingReader, _ memory: UnsafeMutableRawPointer) -> Int {
+        var at = 0
+        var isDamaged = false
+        while at + size(largestDatagram) <= room {
+            let next = reader.datagram(isDamaged: &isDamaged)
+            let missing = next.map { d in unsafe d.kernelCount &- f.rx.pointee.kernel_bytes } ?? 1
+            var n = -1
+            if missing != 0 && missing < 1 << 62 {
+                n = unsafe ofKernel(f, memory + at + 8)
+                if n >= 0 { unsafe f.rx.pointee.kernel_bytes &+= 1 }
+            }
+            if n < 0 {
+                guard let next, next.bytes <= largestDatagram else { break }
+                n = next.bytes
+                unsafe memcpy(memory + at + 8, next.memory, n)
+                guard reader.consume(next.taken) else { break }
+                if missing < 1 << 62 { unsafe f.rx.pointee.kernel_bytes = next.kernelCount }
+            }
+            unsafe (memory + at).storeBytes(of: UInt64(n), as: UInt64.self)
+            at += size(n)
+        }
+        return at
+    }
+
+    /// The kernel's next datagram, if it is this sender's; -1: it is not.
+    private static func ofKernel(_ f: Endpoint, _ target: UnsafeMutableRawPointer) -> Int {
+        var name = sockaddr_in6()
+        var part = unsafe iovec(iov_base: target, iov_len: largestDatagram)
+        var m = unsafe msghdr()
+        unsafe withUnsafeMutablePointer(to: &name) { unsafe m.msg_name = UnsafeMutableRawPointer($0) }
+        unsafe m.msg_namelen = 28
+        unsafe withUnsafeMutablePointer(to: &part) { unsafe m.msg_iov = $0 }
+        unsafe m.msg_iovlen = 1
+        let fd = unsafe f.local.pointee.descriptor
+        guard unsafe slc_recvmsg(fd, &m, 0x2 | 0x40) >= 0 else { return -1 }
+        var from = slc_address()
+        guard unsafe slc_address_of(&name, m.msg_namelen, &from) == 0 else { return -1 }
+        let sender = sl_address(from)
+        guard unsafe sender.port == f.pointee.remote.port && sender.ip == f.pointee.remote.ip else { return -1 }
+        unsafe m.msg_namelen = 28
+        return unsafe slc_recvmsg(fd, &m, 0x40)
+    }
+}
