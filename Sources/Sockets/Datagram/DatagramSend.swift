@@ -24,6 +24,8 @@ func datagramSend(
     unsafe e.local.pointee.flowsTx.acquire()
     if way.flow >= 0, let flows = unsafe Flows.known(e), let f = unsafe flows.laned(way.flow), unsafe f.pointee.generation == way.generation {
         unsafe FlowLane.endKernel(f, r >= 0)
+        // A refusal is told before anything that lies in a ring.
+        if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 { unsafe flows.pointee.kernelLook = 0 }
         if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
     }
     let hasOpened = unsafe r >= 0 && Flows.note(e, fd, remote)
