@@ -5,7 +5,7 @@ import Testing
 
 extension TestRing {
     /// False: full; nil: refused.
-    fileprivate func send(_ data: [UInt8], count: UInt64 = 0UInt64 = 0) -> Bool? {
+    fileprivate func send(_ data: [UInt8], count: UInt64 = 0) -> Bool? {
         var isDamaged = false
         guard let room = writer.datagram(data.count, kernelCount: count, isDamaged: &isDamaged) else {
             return isDamaged ? nil : false

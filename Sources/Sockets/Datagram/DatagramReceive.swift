@@ -73,7 +73,9 @@ import Stacks
 
     /// The real receive, counted for the flow of its sender.
     private func takeKernel(_ hasOpened: inout Bool) -> Int {
-        unsafe withSender(msg) { unsafe slc_recvmsg(fd, msg, flags | 0x40) } then: { r, from in
+        unsafe withSender(msg) {
+            unsafe slc_recvmsg(fd, msg, flags | 0x40)
+        } then: { r, from in
             if !isPeek { unsafe noteKernel(e, fd, from, r, &hasOpened) }
         }
     }
@@ -165,7 +167,9 @@ import Stacks
 
 /// The size of the next datagram in a ring, 0: none. Under `flowsRx`.
 func nextInRings(_ e: Endpoint) -> Int? {
-    guard let flows = unsafe Flows.known(e), let i = unsafe flows.news(), let reader = unsafe flows.laned(i)?.reader else { return nil }
+    guard let flows = unsafe Flows.known(e), let i = unsafe flows.news(), let reader = unsafe flows.laned(i)?.reader else {
+        return nil
+    }
     var isDamaged = false
     return reader.datagram(isDamaged: &isDamaged)?.bytes
 }
@@ -181,7 +185,9 @@ func withSender(_ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, then: (I
         }
         let r = call()
         var from = slc_address()
-        if unsafe r >= 0 && slc_address_of(msg.pointee.msg_name, msg.pointee.msg_namelen, &from) == 0 { then(r, sl_address(from)) }
+        if unsafe r >= 0 && slc_address_of(msg.pointee.msg_name, msg.pointee.msg_namelen, &from) == 0 {
+            then(r, sl_address(from))
+        }
         if own {
             unsafe msg.pointee.msg_name = nil
             unsafe msg.pointee.msg_namelen = 0

@@ -22,7 +22,9 @@ func datagramSend(
     }
     let r = unsafe countKernel(e, real())
     unsafe e.local.pointee.flowsTx.acquire()
-    if way.flow >= 0, let flows = unsafe Flows.known(e), let f = unsafe flows.laned(way.flow), unsafe f.pointee.generation == way.generation {
+    if way.flow >= 0, let flows = unsafe Flows.known(e), let f = unsafe flows.laned(way.flow),
+        unsafe f.pointee.generation == way.generation
+    {
         unsafe FlowLane.endKernel(f, r >= 0)
         // A refusal is told before anything that lies in a ring.
         if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 { unsafe flows.pointee.kernelLook = 0 }
@@ -107,7 +109,9 @@ enum FlowLane {
         return n
     }
 
-    @inline(__always) private static func room(_ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool) -> DatagramRoom? {
+    @inline(__always) private static func room(
+        _ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool
+    ) -> DatagramRoom? {
         let count = unsafe f.tx.pointee.kernel_bytes
         if let room = writer.datagram(n, kernelCount: count, isDamaged: &isDamaged) { return room }
         return isDamaged ? nil : unsafe awaitRoom(f, writer, n, &isDamaged)

@@ -26,7 +26,9 @@ import Stacks
             r = sleep()
             guard r == lookAgain else { break }
             // The number may be another file's by now.
-            guard unsafe DescriptorTable.address(DescriptorTable.entry(call.fd)) == UInt(bitPattern: e) else { return -Int(EBADF) }
+            guard unsafe DescriptorTable.address(DescriptorTable.entry(call.fd)) == UInt(bitPattern: e) else {
+                return -Int(EBADF)
+            }
             if unsafe interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EINTR) }
             r = look()
         }
@@ -64,7 +66,9 @@ import Stacks
                     return r
                 }
             }
-            if unsafe now &- began > budget || interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EAGAIN) }
+            if unsafe now &- began > budget || interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) {
+                return -Int(EAGAIN)
+            }
             slc_pause()
         }
     }
@@ -90,7 +94,9 @@ import Stacks
         var r = lookAgain
         if !hasNews && isWhole {
             count(StackCounter.sleeps)
-            r = unsafe withSender(msg) { unsafe sluice_real_recvmsg(fd, msg, call.flags) } then: { r, from in
+            r = unsafe withSender(msg) {
+                unsafe sluice_real_recvmsg(fd, msg, call.flags)
+            } then: { r, from in
                 guard unsafe !call.isPeek && e.pointee.generation == generation else { return }
                 letGo(generation, &isCounted)
                 unsafe e.local.pointee.flowsRx.acquire()

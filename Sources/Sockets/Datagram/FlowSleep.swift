@@ -153,7 +153,8 @@ extension Flows {
         while bits != 0 {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
-            guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection, unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
+            guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection,
+                unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
             else { continue }
             _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_ASLEEP), UInt32(SL_RX_OPEN))
         }
