@@ -58,7 +58,7 @@ DP_DATAGRAM(datagram_addresses, mapped_to_dual_stack) { converse("::", "::ffff:1
 DP_DATAGRAM(datagram_addresses, bound_to_a_mapped_one) { converse("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1"); }
 
 /// Bound to any, reached by one address of the loopback network: the answer comes from another one.
-DP_DATAGRAM(datagram_addresses, answers_from_another_address) {
+DP_DATAGRAM(datagram_addresses, answers_from_another_address, .kernel = "each direction is a flow of its own, with one end that does not know its address") {
     int fd = dp_udp(dp_server ? "0.0.0.0" : "127.0.0.1", 0);
     dp_place peer = dp_udp_swap(fd, dp_server ? "127.0.0.9" : NULL);
     dp_udp_warm(fd, &peer);

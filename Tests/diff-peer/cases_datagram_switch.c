@@ -94,7 +94,7 @@ DP_DATAGRAM(datagram_switch, then_close) { end_after(false); }
 DP_DATAGRAM(datagram_switch, then_close_and_refused) { end_after(true); }
 
 /// A receiver that comes anew at its port after any number of datagrams loses what the old one had not read, and nothing else.
-DP_DATAGRAM(datagram_switch, then_bound_anew) {
+DP_DATAGRAM(datagram_switch, then_bound_anew, .kernel = "no flow lives for long") {
     int fd = dp_udp_fixed("127.0.0.1");
     dp_place peer = dp_udp_swap(fd, NULL), own = dp_place_of(fd);
     for (uint32_t rounds = 0; rounds < 44; rounds += 1 + rounds / 6) {

@@ -83,6 +83,8 @@ const char *dp_bytes(const void *data, size_t length);
 const char *dp_poll_names(unsigned events);
 /// Ring and kernel bytes of the socket so far, to the proof descriptor. Done by dp_close and at the role's end.
 void dp_proof(int fd);
+/// The case wants a lane to have carried, and this socket's has not carried anything yet.
+bool dp_has_no_lane_yet(int fd);
 extern bool dp_proving;                   ///< dp_proof asks at all
 
 // ───────────────────────────── keeping in step ─────────────────────────────

@@ -120,6 +120,16 @@ static bool is_witness(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_DGRAM;
 }
 
+bool dp_has_no_lane_yet(int fd) {
+    if (!dp_proving || !dp_current || dp_current->kernel) return false;
+    int saved = errno;
+    proof p = {0};
+    socklen_t length = sizeof p;
+    bool has_none = getsockopt(fd, SOL_SOCKET, 0x534C02, &p, &length) == 0 && length >= sizeof p && p.rx_ring + p.tx_ring == 0;
+    errno = saved;
+    return has_none;
+}
+
 void dp_proof(int fd) {
     if (!dp_proving) return;
     int saved = errno;

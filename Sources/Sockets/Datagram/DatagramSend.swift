@@ -15,25 +15,49 @@ func datagramSend(
     // MSG_MORE: what follows is part of the same datagram.
     if unsafe flags & 0x8000 != 0 && e.pointee.flags & UInt32(SL_EP_OPTION) == 0 { unsafe Flows.exclude(e, .option) }
     guard let remote else { return unsafe countKernel(e, real()) }
-    var way = KernelWay()
-    if unsafe Flows.hasOpen(e) {
-        let r = unsafe sendByRing(e, &source, remote, isPlain && flags & ~ringFlags == 0, &way)
-        if r != useKernel { return r }
+    var way: KernelWay
+    while true {
+        way = KernelWay()
+        if unsafe Flows.hasOpen(e) {
+            let r = unsafe sendByRing(e, &source, remote, isPlain && flags & ~ringFlags == 0, &way)
+            if r != useKernel { return r }
+        }
+        _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
+        // Its flow may have begun to count before this one was seen to be under way.
+        if unsafe way.flow >= 0 || !Flows.hasOpen(e) || !isCounted(e, remote) { break }
+        _ = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1)
     }
     let r = unsafe countKernel(e, real())
-    unsafe e.local.pointee.flowsTx.acquire()
-    if way.flow >= 0, let flows = unsafe Flows.known(e), let f = unsafe flows.laned(way.flow),
-        unsafe f.pointee.generation == way.generation
-    {
-        unsafe FlowLane.endKernel(f, r >= 0)
-        // A refusal is told before anything that lies in a ring.
-        if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 { unsafe flows.pointee.kernelLook = 0 }
-        if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
-    }
-    let hasOpened = unsafe r >= 0 && Flows.note(e, fd, remote)
-    unsafe e.local.pointee.flowsTx.release()
+    let hasOpened = unsafe hasSent(e, fd, remote, way, r)
     if hasOpened { unsafe Flows.opened(e) }
     return r
+}
+
+/// Behind a datagram by the kernel. True: `Flows.opened` is due.
+private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: KernelWay, _ r: Int) -> Bool {
+    unsafe e.local.pointee.flowsTx.acquire()
+    defer { unsafe e.local.pointee.flowsTx.release() }
+    let others = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1) &- 1
+    if let flows = unsafe Flows.known(e) {
+        if way.flow >= 0 {
+            if let f = unsafe flows.laned(way.flow), unsafe f.pointee.generation == way.generation {
+                unsafe FlowLane.endKernel(f, r >= 0)
+                // A refusal is told before anything that lies in a ring.
+                if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 { unsafe flows.pointee.kernelLook = 0 }
+                if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
+            }
+        } else if others == 0, let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) {
+            unsafe FlowLane.beginCounts(f)
+        }
+    }
+    return unsafe r >= 0 && Flows.note(e, fd, remote)
+}
+
+private func isCounted(_ e: Endpoint, _ remote: sl_address) -> Bool {
+    unsafe e.local.pointee.flowsTx.acquire()
+    defer { unsafe e.local.pointee.flowsTx.release() }
+    guard let flows = unsafe Flows.known(e), let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) else { return false }
+    return unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0
 }
 
 /// A datagram of a flow with a lane, on its way by the kernel.
@@ -62,7 +86,7 @@ private func sendByRing(
         i = found
         unsafe flows.pointee.lastSent = i
     }
-    guard let f = unsafe flows.laned(i) else { return useKernel }
+    guard let f = unsafe flows.laned(i), unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0 else { return useKernel }
     if fits {
         let r = unsafe FlowLane.sendNow(f, &source)
         if r != useKernel {
@@ -172,9 +196,10 @@ enum FlowLane {
         _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_RINGING), UInt32(isSent ? SL_RX_OPEN : SL_RX_ASLEEP))
     }
 
-    /// From here on datagrams by the kernel are counted.
+    /// From here on datagrams by the kernel are counted, and the ring is used: none that was not counted is under way.
     static func beginCounts(_ f: Endpoint) {
-        guard let d = unsafe f.txDirection else { return }
+        guard let d = unsafe f.txDirection, unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 else { return }
+        unsafe f.tx.pointee.flags |= UInt32(SL_HALF_COUNTED)
         unsafe f.tx.pointee.kernel_bytes = 1
         unsafe slc_release_u64(&d.pointee.kernel_begun, 1)
         unsafe slc_release_u64(&d.pointee.kernel_count, 1)

@@ -159,7 +159,6 @@ extension Flows {
             unsafe process.lock.release()
             unsafe process.calibrate()
             unsafe f.pointee.tx_limit = unsafe f.pointee.ring_bytes
-            unsafe FlowLane.beginCounts(f)
             if let d = unsafe f.txDirection { unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1) }
             unsafe f.pointee.reason = Reason.young.number
             count(StackCounter.lanesOpened)
