@@ -15,7 +15,7 @@ static void converse_by(int server, int client, const char *to) {
         dp_name(dp_place_port(&place), "client");
         dp_log("first from %s", dp_who(&place.address, place.length));
         dp_log_names(fd);
-        dp_udp_warm_alone(fd, &place, true);
+        dp_udp_warm_as(fd, &place, true);
         dp_recv_from(fd, 100, 0);
         dp_recv_message(fd, 100, 0);
         dp_say_to(fd, "answer", &place);
@@ -26,7 +26,7 @@ static void converse_by(int server, int client, const char *to) {
         dp_say_to(fd, "hello", &place);
         dp_name(dp_port_of(fd), "client");
         dp_log_names(fd);
-        dp_udp_warm_alone(fd, &place, false);
+        dp_udp_warm_as(fd, &place, false);
         dp_say_to(fd, "who am I?", &place);
         dp_udp_connect(fd, &place);
         dp_say(fd, "and now?");

@@ -147,10 +147,14 @@ static bool needs_more(int fd, int *times) {
     return (own || other) && ++*times < 30;
 }
 
-void dp_udp_warm(int fd, const dp_place *peer) {
+void dp_udp_warm_as(int fd, const dp_place *peer, bool answers) {
     int times = 0;
-    do dp_udp_warm_alone(fd, peer, dp_server);
+    do dp_udp_warm_alone(fd, peer, answers);
     while (needs_more(fd, &times));
+}
+
+void dp_udp_warm(int fd, const dp_place *peer) {
+    dp_udp_warm_as(fd, peer, dp_server);
     dp_sync("warm");
 }
 

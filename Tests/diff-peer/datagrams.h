@@ -43,7 +43,8 @@ void dp_udp_pair_solo(int fds[2], int flags);
 
 // So that a ring has reason to take over. `peer` null: the socket is connected. Not logged.
 void dp_udp_warm(int fd, const dp_place *peer);         ///< both roles: datagrams to and fro
-void dp_udp_warm_alone(int fd, const dp_place *peer, bool answers);   ///< the same without the sync at its end
+void dp_udp_warm_as(int fd, const dp_place *peer, bool answers);      ///< the same without the sync at its end
+void dp_udp_warm_alone(int fd, const dp_place *peer, bool answers);   ///< a fixed number of rounds
 void dp_udp_warm_one_way(int fd, const dp_place *peer); ///< both roles: the client sends, the server only receives
 void dp_udp_warm_solo(int a, int b);                    ///< two sockets of one process, connected to each other
 

@@ -44,16 +44,16 @@ import Stacks
             bits &= bits &- 1
             guard unsafe Flows.isShut(flows, i), let d = unsafe flows.laned(i)?.rxDirection else { continue }
             let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
-            let r = takeKernel(&hasOpened)
+            let r = unsafe ofKernel(flows, &hasOpened)
             if r != -Int(EAGAIN) { return r }
             unsafe Flows.settle(e, fd, flows, i, count)
         }
         return -Int(EAGAIN)
     }
 
-    /// What the kernel has, unless datagrams of the same sender lie before it in a ring: all that it has sent before are
+    /// What the kernel has, unless datagrams of the same sender (but of flow `waiting`) lie before it in a ring: all that it has sent before are
     /// published when the kernel shows this one.
-    private func ofKernel(_ flows: UnsafeMutablePointer<Flows>, _ hasOpened: inout Bool) -> Int {
+    private func ofKernel(_ flows: UnsafeMutablePointer<Flows>, _ hasOpened: inout Bool, waiting: Int = -1) -> Int {
         var name = sockaddr_in6()
         var look = unsafe msghdr()
         unsafe withUnsafeMutablePointer(to: &name) { unsafe look.msg_name = UnsafeMutableRawPointer($0) }
@@ -63,7 +63,7 @@ import Stacks
         if r < 0 { return r }
         var from = slc_address()
         if unsafe slc_address_of(&name, look.msg_namelen, &from) == 0,
-            let i = unsafe flows.find(sl_address(from)), unsafe flows.pointee.hasStock & 1 << UInt64(i) != 0,
+            let i = unsafe flows.find(sl_address(from)), i != waiting, unsafe flows.hasNews(i),
             let r = unsafe ofRing(flows, i, kernelHas: true, &hasOpened)
         {
             return r
@@ -104,7 +104,7 @@ import Stacks
         let isCounted = unsafe flows.pointee.isCounted & 1 << UInt64(i) != 0
         if !isCounted || missing != 0 && missing < 1 << 62 {
             if kernelHas { return nil }
-            if let r = unsafe awaitKernel(flows, isCounted ? missing : 0, &hasOpened) { return r }
+            if let r = unsafe awaitKernel(flows, i, isCounted ? missing : 0, &hasOpened) { return r }
         }
         if !isPeek {
             unsafe flows.pointee.isCounted |= 1 << UInt64(i)
@@ -117,11 +117,11 @@ import Stacks
     /// What the kernel has comes first. Where it has not all that was sent, and has not dropped as many, it is asked again for
     /// a while: a busy machine delivers late. What was dropped elsewhere, by a filter, has no count.
     @inline(never) private func awaitKernel(
-        _ flows: UnsafeMutablePointer<Flows>, _ missing: UInt64, _ hasOpened: inout Bool
+        _ flows: UnsafeMutablePointer<Flows>, _ waiting: Int, _ missing: UInt64, _ hasOpened: inout Bool
     ) -> Int? {
         let began = slc_tsc()
         while true {
-            let r = takeKernel(&hasOpened)
+            let r = unsafe ofKernel(flows, &hasOpened, waiting: waiting)
             if r != -Int(EAGAIN) { return r }
             if unsafe missing != 0 && flows.hasDropped(missing, fd) { return nil }
             let passed = slc_tsc() &- began

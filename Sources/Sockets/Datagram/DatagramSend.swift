@@ -136,7 +136,8 @@ enum FlowLane {
     @inline(__always) private static func room(
         _ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool
     ) -> DatagramRoom? {
-        let count = unsafe f.tx.pointee.kernel_bytes
+        // With those of other threads that are under way: which of them the receiver has got is not told.
+        let count = unsafe slc_relaxed_u64(&writer.direction.pointee.kernel_begun)
         if let room = writer.datagram(n, kernelCount: count, isDamaged: &isDamaged) { return room }
         return isDamaged ? nil : unsafe awaitRoom(f, writer, n, &isDamaged)
     }
@@ -146,7 +147,8 @@ enum FlowLane {
     @inline(never) private static func awaitRoom(
         _ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool
     ) -> DatagramRoom? {
-        let count = unsafe f.tx.pointee.kernel_bytes
+        // With those of other threads that are under way: which of them the receiver has got is not told.
+        let count = unsafe slc_relaxed_u64(&writer.direction.pointee.kernel_begun)
         let patience = unsafe (2 &+ UInt64(n) / 8192) &* process.tickRate
         let began = slc_tsc()
         var hasYielded = false

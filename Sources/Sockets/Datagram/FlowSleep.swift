@@ -124,8 +124,11 @@ extension Flows {
     @inline(__always) static func isShut(_ flows: UnsafeMutablePointer<Flows>, _ i: Int) -> Bool {
         guard let d = unsafe flows.laned(i)?.rxDirection else { return false }
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
-        return unsafe control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED)
-            || flows.pointee.isCounted & 1 << UInt64(i) == 0
+        if unsafe control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED) || flows.pointee.isCounted & 1 << UInt64(i) == 0 {
+            return true
+        }
+        // One that was late when it was counted has been counted twice.
+        return unsafe slc_relaxed_u64(&d.pointee.kernel_count) < flows.laned(i).unsafelyUnwrapped.rx.pointee.kernel_bytes
     }
 
     /// The kernel's queue is empty and the sender is not just sending by the kernel: `count` datagrams of it have come, or were
@@ -136,7 +139,7 @@ extension Flows {
         else { return }
         if unsafe flows.pointee.isCounted & 1 << UInt64(i) != 0 {
             let missing = unsafe count &- f.rx.pointee.kernel_bytes
-            guard unsafe missing == 0 || missing > 1 << 62 || flows.hasDropped(missing, fd) || flows.isLate() else { return }
+            guard unsafe missing == 0 || missing > 1 << 62 || flows.hasDropped(missing, fd) || flows.isLate(i, count) else { return }
         }
         unsafe flows.pointee.lateSince = 0
         unsafe f.rx.pointee.kernel_bytes = count
@@ -219,10 +222,14 @@ extension Flows {
 }
 
 extension UnsafeMutablePointer where Pointee == Flows {
-    /// Have datagrams that the kernel neither has nor has dropped been missed for so long that they will not come?
-    fileprivate func isLate() -> Bool {
+    /// Have datagrams of a flow that the kernel neither has nor has dropped been missed for so long that they will not come?
+    fileprivate func isLate(_ i: Int, _ count: UInt64) -> Bool {
         let now = slc_tsc()
-        if unsafe pointee.lateSince == 0 { unsafe pointee.lateSince = now }
+        if unsafe pointee.lateFlow != i || pointee.lateCount != count || pointee.lateSince == 0 {
+            unsafe pointee.lateFlow = i
+            unsafe pointee.lateCount = count
+            unsafe pointee.lateSince = now
+        }
         return unsafe now &- pointee.lateSince > Flows.lateUs &* process.tickRate
     }
 

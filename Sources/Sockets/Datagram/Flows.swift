@@ -25,7 +25,7 @@ import Stacks
 @safe struct Flows {
     static var most: Int { 64 }
     /// How long a datagram may be on its way on a busy machine, in us.
-    static var lateUs: UInt64 { 20_000 }
+    static var lateUs: UInt64 { 100_000 }
 
     /// Taken with either of the others held: entries are added, meetings go on.
     var lock = PrivateLock()
@@ -43,6 +43,9 @@ import Stacks
     var uncounted: UInt32 = 0
     /// Time stamp counter when datagrams that were sent by the kernel were missed first; 0: none are.
     var lateSince: UInt64 = 0
+    /// Of which flow, and how many it had sent so.
+    var lateFlow = 0
+    var lateCount: UInt64 = 0
     /// One thread has received while another slept.
     var isThreaded = false
     /// Where the next look at the rings begins.
