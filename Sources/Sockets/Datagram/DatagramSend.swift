@@ -56,7 +56,9 @@ private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: Ke
 private func isCounted(_ e: Endpoint, _ remote: sl_address) -> Bool {
     unsafe e.local.pointee.flowsTx.acquire()
     defer { unsafe e.local.pointee.flowsTx.release() }
-    guard let flows = unsafe Flows.known(e), let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) else { return false }
+    guard let flows = unsafe Flows.known(e), let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) else {
+        return false
+    }
     return unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0
 }
 
@@ -110,7 +112,9 @@ enum FlowLane {
         guard let writer = unsafe f.writer else { return useKernel }
         let d = unsafe writer.direction
         let n = source.total
+        // What other threads have under way by the kernel comes in an order that is not known.
         guard n <= largestDatagram, UInt64(n) < writer.limit / 4,
+            unsafe slc_relaxed_u64(&d.pointee.kernel_begun) == f.tx.pointee.kernel_bytes,
             unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WRITING))
         else { return useKernel }
         if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 || peerMayBeGone(f, writer) { return unsafe giveUp(f, d) }
@@ -136,8 +140,7 @@ enum FlowLane {
     @inline(__always) private static func room(
         _ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool
     ) -> DatagramRoom? {
-        // With those of other threads that are under way: which of them the receiver has got is not told.
-        let count = unsafe slc_relaxed_u64(&writer.direction.pointee.kernel_begun)
+        let count = unsafe f.tx.pointee.kernel_bytes
         if let room = writer.datagram(n, kernelCount: count, isDamaged: &isDamaged) { return room }
         return isDamaged ? nil : unsafe awaitRoom(f, writer, n, &isDamaged)
     }
@@ -147,8 +150,7 @@ enum FlowLane {
     @inline(never) private static func awaitRoom(
         _ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool
     ) -> DatagramRoom? {
-        // With those of other threads that are under way: which of them the receiver has got is not told.
-        let count = unsafe slc_relaxed_u64(&writer.direction.pointee.kernel_begun)
+        let count = unsafe f.tx.pointee.kernel_bytes
         let patience = unsafe (2 &+ UInt64(n) / 8192) &* process.tickRate
         let began = slc_tsc()
         var hasYielded = false

@@ -124,7 +124,9 @@ extension Flows {
     @inline(__always) static func isShut(_ flows: UnsafeMutablePointer<Flows>, _ i: Int) -> Bool {
         guard let d = unsafe flows.laned(i)?.rxDirection else { return false }
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
-        if unsafe control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED) || flows.pointee.isCounted & 1 << UInt64(i) == 0 {
+        if unsafe control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED)
+            || flows.pointee.isCounted & 1 << UInt64(i) == 0
+        {
             return true
         }
         // One that was late when it was counted has been counted twice.
@@ -139,7 +141,9 @@ extension Flows {
         else { return }
         if unsafe flows.pointee.isCounted & 1 << UInt64(i) != 0 {
             let missing = unsafe count &- f.rx.pointee.kernel_bytes
-            guard unsafe missing == 0 || missing > 1 << 62 || flows.hasDropped(missing, fd) || flows.isLate(i, count) else { return }
+            guard unsafe missing == 0 || missing > 1 << 62 || flows.hasDropped(missing, fd) || flows.isLate(i, count) else {
+                return
+            }
         }
         unsafe flows.pointee.lateSince = 0
         unsafe f.rx.pointee.kernel_bytes = count
