@@ -101,13 +101,13 @@ import Stacks
         }
         // Of what the sender sent by the kernel before this one, some may not have come yet, or was dropped.
         let missing = unsafe d.kernelCount &- f.rx.pointee.kernel_bytes
-        let isCounted = unsafe flows.pointee.isCounted & 1 << UInt64(i) != 0
+        let isCounted = unsafe flows.pointee.isCounted & flowBit(i) != 0
         if !isCounted || missing != 0 && missing < 1 << 62 {
             if kernelHas { return nil }
             if let r = unsafe awaitKernel(flows, i, isCounted ? missing : 0, &hasOpened) { return r }
         }
         if !isPeek {
-            unsafe flows.pointee.isCounted |= 1 << UInt64(i)
+            unsafe flows.pointee.isCounted |= flowBit(i)
             // Of several threads that send, one's datagram by the kernel may overtake another's by the ring.
             if !isCounted || missing < 1 << 62 { unsafe f.rx.pointee.kernel_bytes = d.kernelCount }
         }

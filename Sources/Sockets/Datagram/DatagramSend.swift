@@ -92,7 +92,7 @@ private func sendByRing(
     if fits {
         let r = unsafe FlowLane.sendNow(f, &source)
         if r != useKernel {
-            unsafe flows.pointee.hasSent |= 1 << UInt64(i)
+            unsafe flows.pointee.hasSent |= flowBit(i)
             return r
         }
     }
@@ -113,7 +113,7 @@ enum FlowLane {
         let d = unsafe writer.direction
         let n = source.total
         // What other threads have under way by the kernel comes in an order that is not known.
-        guard n <= largestDatagram, UInt64(n) < writer.limit / 4,
+        guard n >= 0, n <= largestDatagram, UInt64(truncatingIfNeeded: n) < writer.limit / 4,
             unsafe slc_relaxed_u64(&d.pointee.kernel_begun) == f.tx.pointee.kernel_bytes,
             unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WRITING))
         else { return useKernel }
@@ -133,7 +133,7 @@ enum FlowLane {
         writer.publish(room.next)
         _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN))
         unsafe f.pointee.counters.tx_packets &+= 1
-        unsafe f.pointee.counters.tx_ring_bytes &+= UInt64(n)
+        unsafe f.pointee.counters.tx_ring_bytes &+= UInt64(truncatingIfNeeded: n)
         return n
     }
 
@@ -151,7 +151,7 @@ enum FlowLane {
         _ f: Endpoint, _ writer: RingWriter, _ n: Int, _ isDamaged: inout Bool
     ) -> DatagramRoom? {
         let count = unsafe f.tx.pointee.kernel_bytes
-        let patience = unsafe (2 &+ UInt64(n) / 8192) &* process.tickRate
+        let patience = unsafe (2 &+ UInt64(truncatingIfNeeded: n) / 8192) &* process.tickRate
         let began = slc_tsc()
         var hasYielded = false
         while true {
@@ -182,7 +182,7 @@ enum FlowLane {
         if control == UInt32(SL_RX_GONE) || control == UInt32(SL_RX_WANT) { unsafe leave(f, d, control) }
         // Behind it the ring stays closed until the receiver has found the kernel's queue empty.
         if control == UInt32(SL_RX_OPEN) { _ = unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SHUT)) }
-        let bit: UInt64 = 1 << UInt64(i)
+        let bit: UInt64 = flowBit(i)
         // One thread at a time: the word is taken back by whoever changed it.
         guard control == UInt32(SL_RX_ASLEEP), unsafe flows.pointee.isRinging & bit == 0, unsafe !peerIsGone(f),
             unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_RINGING))
@@ -195,7 +195,7 @@ enum FlowLane {
 
     /// The datagram has been sent, or not. A receiver that has fallen asleep again meanwhile has changed the word.
     static func hasRung(_ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ f: Endpoint, _ isSent: Bool) {
-        unsafe flows.pointee.isRinging &= ~(1 << UInt64(i))
+        unsafe flows.pointee.isRinging &= ~(flowBit(i))
         guard let d = unsafe f.txDirection else { return }
         _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_RINGING), UInt32(isSent ? SL_RX_OPEN : SL_RX_ASLEEP))
     }
@@ -237,7 +237,7 @@ enum FlowLane {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
             guard let f = unsafe flows.laned(i), let writer = unsafe f.writer, let n = writer.unread(), n != 0 else { continue }
-            unsafe flows.pointee.hasSent |= 1 << UInt64(i)
+            unsafe flows.pointee.hasSent |= flowBit(i)
             if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 && peerIsGone(f) {
                 unsafe leave(f, writer.direction, UInt32(SL_RX_GONE))
                 unsafe sendAgain(f, onlyLast: true)

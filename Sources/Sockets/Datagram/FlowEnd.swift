@@ -51,7 +51,7 @@ extension Flows {
     static func retire(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>, _ i: Int) {
         unsafe e.local.pointee.flowsTx.acquire()
         unsafe flows.pointee.lock.acquire()
-        let bit: UInt64 = 1 << UInt64(i)
+        let bit: UInt64 = flowBit(i)
         if let f = unsafe flows.pointee.entries[i].endpoint {
             unsafe flows.pointee.entries[i] = unsafe Flow(remote: flows.pointee.entries[i].remote)
             unsafe flows.pointee.isKnown &= ~bit

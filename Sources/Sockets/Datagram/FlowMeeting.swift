@@ -37,7 +37,7 @@ extension Flows {
         if let flows = unsafe known(e) {
             var i = 0
             while unsafe i < Int(flows.pointee.used) {
-                if unsafe flows.laned(i) != nil { unsafe flows.pointee.isKnown |= 1 << UInt64(i) }
+                if unsafe flows.laned(i) != nil { unsafe flows.pointee.isKnown |= flowBit(i) }
                 i &+= 1
             }
         }

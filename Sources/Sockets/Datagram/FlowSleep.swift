@@ -26,9 +26,9 @@ extension Flows {
             let isClosed = unsafe close(d, f, state)
             if !isClosed { isWhole = false }
             if unsafe !isClosed || flows.hasNews(i) {
-                unsafe flows.pointee.hasStock |= 1 << UInt64(i)
+                unsafe flows.pointee.hasStock |= flowBit(i)
             } else {
-                unsafe flows.pointee.hasStock &= ~(1 << UInt64(i))
+                unsafe flows.pointee.hasStock &= ~(flowBit(i))
             }
         }
         return isWhole
@@ -54,7 +54,7 @@ extension Flows {
 
     /// A datagram of the flow has come by the kernel: the next may come by the ring, if nobody sleeps.
     static func wake(_ e: Endpoint, _ i: Int) {
-        let bit: UInt64 = 1 << UInt64(i)
+        let bit: UInt64 = flowBit(i)
         guard let flows = unsafe known(e), unsafe flows.pointee.isKnown & bit != 0, unsafe flows.pointee.hasStock & bit == 0,
             let f = unsafe flows.laned(i), let d = unsafe f.rxDirection
         else { return }
@@ -125,7 +125,7 @@ extension Flows {
         guard let d = unsafe flows.laned(i)?.rxDirection else { return false }
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
         if unsafe control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED)
-            || flows.pointee.isCounted & 1 << UInt64(i) == 0
+            || flows.pointee.isCounted & flowBit(i) == 0
         {
             return true
         }
@@ -139,7 +139,7 @@ extension Flows {
         guard count != 0, let f = unsafe flows.laned(i), let d = unsafe f.rxDirection,
             unsafe slc_acquire_u64(&d.pointee.kernel_begun) == count, unsafe !flows.hasNews(i)
         else { return }
-        if unsafe flows.pointee.isCounted & 1 << UInt64(i) != 0 {
+        if unsafe flows.pointee.isCounted & flowBit(i) != 0 {
             let missing = unsafe count &- f.rx.pointee.kernel_bytes
             guard unsafe missing == 0 || missing > 1 << 62 || flows.hasDropped(missing, fd) || flows.isLate(i, count) else {
                 return
@@ -147,10 +147,10 @@ extension Flows {
         }
         unsafe flows.pointee.lateSince = 0
         unsafe f.rx.pointee.kernel_bytes = count
-        unsafe flows.pointee.isCounted |= 1 << UInt64(i)
+        unsafe flows.pointee.isCounted |= flowBit(i)
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
         guard control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED) else { return }
-        if unsafe open(e, f, d, control) { unsafe flows.pointee.hasStock |= 1 << UInt64(i) }
+        if unsafe open(e, f, d, control) { unsafe flows.pointee.hasStock |= flowBit(i) }
     }
 
     /// Nobody sleeps after all: what was closed for it is opened again.
@@ -175,7 +175,7 @@ extension Flows {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
             if unsafe flows.hasNews(i) {
-                unsafe flows.pointee.hasStock |= 1 << UInt64(i)
+                unsafe flows.pointee.hasStock |= flowBit(i)
                 isFound = true
             }
         }

@@ -5,6 +5,9 @@ import Settings
 import SharedMemory
 import Stacks
 
+/// The bit of flow `i`, below `Flows.most`, in a word of flows.
+@inline(__always) func flowBit(_ i: Int) -> UInt64 { 1 &<< UInt64(truncatingIfNeeded: i) }
+
 /// One peer of a UDP socket, by its address as this socket sees it.
 @safe struct Flow {
     var remote = sl_address()
