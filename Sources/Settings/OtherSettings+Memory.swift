@@ -28,7 +28,7 @@ extension OtherSettings {
             unit: "bytes", text: "128 packets")
     }
 
-    /// UDP and multicast: by the kernel so far.
+    /// UDP and multicast.
     static func datagrams(_ rows: inout some SettingVisitor) {
         rows.number(
             "EF_UDP_SNDBUF", 0, 0...1_073_741_824, "Send buffer of UDP sockets. Here they keep what the program sets.", .accepted,
@@ -37,10 +37,11 @@ extension OtherSettings {
             "EF_UDP_RCVBUF", 0, 0...1_073_741_824, "Receive buffer of UDP sockets. Here they keep what the program sets.",
             .accepted, unit: "bytes")
         rows.number(
-            "EF_UDP_CONNECT_HANDOVER", 1, 0...2, "When connect gives a UDP socket to the kernel. Here it is there already.",
+            "EF_UDP_CONNECT_HANDOVER", 1, 0...2, "When connect gives a UDP socket to the kernel. Here never.",
             .accepted)
         rows.number(
-            "EF_UDP_PORT_HANDOVER_MIN", 2, 0...65_535, "First port whose UDP sockets travel by the kernel. Here they all do.",
+            "EF_UDP_PORT_HANDOVER_MIN", 2, 0...65_535,
+            "First port whose UDP sockets travel by the kernel. Here SLUICE_PORTS says that.",
             .accepted)
         rows.number("EF_UDP_PORT_HANDOVER_MAX", 1, 0...65_535, "The last of them.", .accepted)
         rows.number("EF_UDP_PORT_HANDOVER2_MIN", 2, 0...65_535, "First port of a second range.", .accepted)

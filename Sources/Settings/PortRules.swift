@@ -1,4 +1,4 @@
-/// SLUICE_PORTS: which connections may have a lane, by the port of their accepting end. Numbers and ranges (`6379`,
+/// SLUICE_PORTS: which connections may have a lane, by the port of their accepting end, and which datagrams. Numbers and ranges (`6379`,
 /// `8000-8010`) separated by commas; `!` before one keeps it out. With numbers that are not kept out, only those are let in.
 public struct PortRules: Sendable {
     /// As many as a value can have.
@@ -58,13 +58,16 @@ public struct PortRules: Sendable {
     }
 
     /// May a connection that was accepted at `port` have a lane?
-    public func admits(_ port: UInt16) -> Bool {
+    public func admits(_ port: UInt16) -> Bool { admits(port, port) }
+
+    /// May datagrams between these two ports? Nobody tells which of them is the server's: one must be let in, none kept out.
+    public func admits(_ one: UInt16, _ other: UInt16) -> Bool {
         var hasList = false
         var isListed = false
         var place = 0
         while place < count {
             let range = ranges[place]
-            let fits = UInt32(port) >= range >> 16 && UInt32(port) <= range & 0xffff
+            let fits = range.holds(one) || range.holds(other)
             if out >> UInt32(place) & 1 == 0 {
                 hasList = true
                 if fits { isListed = true }
@@ -75,4 +78,9 @@ public struct PortRules: Sendable {
         }
         return !isClosed && (isListed || !hasList)
     }
+}
+
+extension UInt32 {
+    /// As a low and a high port.
+    fileprivate func holds(_ port: UInt16) -> Bool { UInt32(port) >= self >> 16 && UInt32(port) <= self & 0xffff }
 }

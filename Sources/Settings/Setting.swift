@@ -30,9 +30,10 @@ public enum Setting: Int, Sendable {
     case validateEnvironment
     case logFile
     case descriptorTableSize
+    case udpRecvSpin
 
     /// How many settings there are; their places are `0 ..< count`. At most 32 (room in a stack's header).
-    public static var count: Int { 28 }
+    public static var count: Int { 29 }
 
     /// EF_LOAD_ENV=0 ignores it.
     public var isOnload: Bool {

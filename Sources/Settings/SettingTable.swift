@@ -6,7 +6,7 @@ extension Setting {
             .tcpConnectHandover, .ports, .descriptorTableSize:
             selection
         case .log, .logFile, .validateEnvironment: telling
-        case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
+        case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .udpRecvSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
             .tcpConnectSpin, .receiveMode:
             spinning
         case .shareWith, .laneAt, .chaos, .ringBytes, .withFilters: lanes
@@ -23,15 +23,17 @@ extension Setting {
         case .tcp:
             .flag("EF_TCP", 1, "0: new TCP sockets travel by the kernel.")
         case .udp:
-            .flag("EF_UDP", 1, "0: new UDP sockets travel by the kernel.", .accepted)
+            .flag("EF_UDP", 1, "0: new UDP sockets travel by the kernel.")
         case .tcpClientLoopback:
             .number(
                 "EF_TCP_CLIENT_LOOPBACK", 1, 0...4,
-                "0: connections that this program opens to the same host travel by the kernel. 1 to 4: the loopback lane.")
+                "0: connections that this program opens to the same host travel by the kernel, and its datagrams too. 1 to 4: the loopback lane."
+            )
         case .tcpServerLoopback:
             .number(
                 "EF_TCP_SERVER_LOOPBACK", 1, 0...2,
-                "0: connections that this program accepts from the same host travel by the kernel. 1 or 2: the loopback lane.")
+                "0: connections that this program accepts from the same host travel by the kernel, and its datagrams too. 1 or 2: the loopback lane."
+            )
         case .tcpListenHandover:
             .flag("EF_TCP_LISTEN_HANDOVER", 0, "1: what this program accepts travels by the kernel.")
         case .tcpConnectHandover:
@@ -39,12 +41,12 @@ extension Setting {
         case .descriptorTableSize:
             .number(
                 "EF_FDTABLE_SIZE", 0, 0...4_294_967_295,
-                "TCP sockets that are made or accepted with this descriptor number or a higher one travel by the kernel; what dup makes of another does not. 0: no limit."
+                "Sockets that are made or accepted with this descriptor number or a higher one travel by the kernel; what dup makes of another does not. 0: no limit."
             )
         default:
             .number(
                 "SLUICE_PORTS", 0, 0...16,
-                "Which connections may have a lane, by the port of their accepting end: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22. 16 at most. A value that cannot be used lets none in.",
+                "Which connections may have a lane, by the port of their accepting end, and which datagrams, by either of their ports, of which none may be kept out: ports and ranges separated by commas, as 6379,8000-8010; ! before one keeps it out, as !22. 16 at most. A value that cannot be used lets none in.",
                 text: "all", kind: .ports)
         }
     }
@@ -77,7 +79,7 @@ extension Setting {
         case .pollUsec:
             .number(
                 "EF_POLL_USEC", Settings.adaptive, -1...4_294_967_295,
-                "Master switch: the spin length, and when not 0 the spin switches of select, poll, epoll, TCP receive and TCP send. 0: no spin. -1: for ever.",
+                "Master switch: the spin length, and when not 0 the spin switches of select, poll, epoll, TCP receive, TCP send and UDP receive. 0: no spin. -1: for ever.",
                 unit: "us", text: "adaptive while no spin setting is given")
         case .spinUsec:
             .number(
@@ -86,6 +88,7 @@ extension Setting {
                 unit: "us", text: "adaptive while no spin setting is given")
         case .tcpRecvSpin: .spin("EF_TCP_RECV_SPIN", "Blocking TCP receive calls spin.")
         case .tcpSendSpin: .spin("EF_TCP_SEND_SPIN", "Blocking TCP send calls spin.")
+        case .udpRecvSpin: .spin("EF_UDP_RECV_SPIN", "Blocking UDP receive calls spin, on sockets that have had a lane.")
         case .selectSpin: .spin("EF_SELECT_SPIN", "select and pselect spin.")
         case .pollSpin: .spin("EF_POLL_SPIN", "poll and ppoll spin.")
         case .epollSpin: .spin("EF_EPOLL_SPIN", "The epoll waits spin.")
@@ -110,7 +113,7 @@ extension Setting {
         case .laneAt:
             .number(
                 "SLUICE_LANE_AT", 16, 0...1_000_000,
-                "Messages after which a connection tries to leave the kernel. 0: before the first byte, waiting for the peer.",
+                "Messages after which a connection tries to leave the kernel, and datagrams of two sockets do. 0: before the first byte, waiting for the peer; datagrams then with the second, and wait for nobody.",
                 unit: "messages")
         case .chaos:
             .number(
@@ -120,12 +123,13 @@ extension Setting {
         case .ringBytes:
             .number(
                 "SLUICE_RING_BYTES", 1 << 20, 4096...Settings.largestRing,
-                "Size of one byte ring of a connection, a power of two.",
+                "Size of one ring of a connection, or of the datagrams of two sockets in one direction, a power of two.",
                 unit: "bytes", kind: .powerOfTwo)
         default:
             .words(
                 "SLUICE_WITH_FILTERS", .word, "bypass refuse", text: "bypass on the loopback lane",
-                "refuse: local connections stay in the kernel, where packet filter rules that come later act on every segment.")
+                "refuse: local connections and datagrams stay in the kernel, where packet filter rules that come later act on every packet."
+            )
         }
     }
 }

@@ -18,6 +18,7 @@ public struct Settings: Sendable {
     public var spinIsSet = false
     public var tcpRecvSpin = false
     public var tcpSendSpin = false
+    public var udpRecvSpin = false
     public var selectSpin = false
     public var pollSpin = false
     public var epollSpin = false
@@ -105,7 +106,7 @@ public struct Settings: Sendable {
         case .log: log = value
         case .tcpClientLoopback: tcpClientLoopback = isOn
         case .tcpServerLoopback: tcpServerLoopback = isOn
-        case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
+        case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .udpRecvSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
             .tcpConnectSpin:
             applySpin(setting, value)
         case .shareWith: shareWith = value
@@ -124,6 +125,7 @@ public struct Settings: Sendable {
             spinUsec = microseconds(value)
             tcpRecvSpin = isOn
             tcpSendSpin = isOn
+            udpRecvSpin = isOn
             selectSpin = isOn
             pollSpin = isOn
             epollSpin = isOn
@@ -138,6 +140,9 @@ public struct Settings: Sendable {
             spinIsSet = true
         case .tcpSendSpin:
             tcpSendSpin = isOn
+            spinIsSet = true
+        case .udpRecvSpin:
+            udpRecvSpin = isOn
             spinIsSet = true
         case .selectSpin:
             selectSpin = isOn
@@ -179,6 +184,7 @@ public struct Settings: Sendable {
         case .pollUsec, .spinUsec: inForce(spinUsec, bypassed: Self.bypassUsec)
         case .tcpRecvSpin: inForce(tcpRecvSpin)
         case .tcpSendSpin: inForce(tcpSendSpin)
+        case .udpRecvSpin: inForce(udpRecvSpin)
         case .selectSpin: inForce(selectSpin)
         case .pollSpin: inForce(pollSpin)
         case .epollSpin: inForce(epollSpin)

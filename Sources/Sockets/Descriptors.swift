@@ -9,7 +9,7 @@ import Stacks
 
 @c(sluice_start) public func start() { unsafe process.start() }
 
-/// The entry of a fresh TCP socket, or nothing when it is not to be tracked.
+/// The entry of a fresh socket, or nothing when it is not to be tracked.
 private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32, isDatagram: Bool = false) -> Endpoint? {
     unsafe process.start()
     let s = unsafe process.settings
@@ -32,7 +32,7 @@ private func track(_ fd: Int32, family: Int32, role: UInt16, state: UInt32, isDa
     unsafe e.pointee.descriptor = UInt32(bitPattern: fd) &+ 1
     unsafe e.pointee.state = state
     if s.descriptorTableSize > 0 && fd >= s.descriptorTableSize {
-        unsafe e.pointee.flags = UInt32(SL_EP_GIVEN_UP)
+        unsafe e.pointee.flags = UInt32(SL_EP_GIVEN_UP | SL_EP_OPTION)
         unsafe e.pointee.reason = Reason.setting.number
     }
     let word = unsafe DescriptorTable.word(kind: 1, address: UInt(bitPattern: e), generation: e.pointee.generation)

@@ -53,7 +53,7 @@ public enum Log {
         guard isFirst else { return }
         if !hasFile { write(.configWarnings, "EF_LOG_FILE: it cannot be opened, lines go to standard error") }
         let messages = unsafe Int32(truncatingIfNeeded: process.settings.laneAt)
-        write(.banner, "TCP connections of this host travel in shared memory after %d messages", messages)
+        write(.banner, "TCP connections and UDP datagrams of this host travel in shared memory after %d messages", messages)
         var place = 0
         while place < Setting.count {
             if let setting = Setting(rawValue: place) {

@@ -206,7 +206,9 @@ page=$work/installed/share/man/man7/sluice-settings.7
 # in_section NAME SECTION: the section of the page that has the variable.
 in_section() { [ "$(awk -v name="$1" '/^\.SH /{ s = substr($0, 5) } $1 == ".BR" && $2 == name { print s }' "$page")" = "$2" ] && ok "$1 is in the section $2" || not_ok "$1 is in the section $2"; }
 in_section EF_LOG_FILE VARIABLES
-in_section EF_UDP 'ACCEPTED, WITHOUT EFFECT'
+in_section EF_UDP VARIABLES
+in_section EF_UDP_RECV_SPIN VARIABLES
+in_section EF_UDP_SEND_SPIN 'ACCEPTED, WITHOUT EFFECT'
 in_section EF_NAME 'ACCEPTED, WITHOUT EFFECT'
 in_section EF_RXQ_SIZE 'NOT APPLICABLE'
 if [ -n "$(type -P groff)" ]; then

@@ -126,50 +126,61 @@ let allSettings = (0..<Setting.count).compactMap { Setting(rawValue: $0) }
 }
 
 @Suite struct SpinSettingsTests {
-    func switches(_ s: Settings) -> [Bool] { [s.tcpRecvSpin, s.tcpSendSpin, s.selectSpin, s.pollSpin, s.epollSpin] }
+    func switches(_ s: Settings) -> [Bool] {
+        [s.tcpRecvSpin, s.tcpSendSpin, s.udpRecvSpin, s.selectSpin, s.pollSpin, s.epollSpin]
+    }
 
     @Test("EF_POLL_USEC sets the length and the switches of the data and readiness calls, not of accept and connect")
     func master() {
         let loaded = settings(["EF_POLL_USEC": "100"])
-        #expect(loaded.spinIsSet && loaded.spinUsec == 100 && switches(loaded) == [true, true, true, true, true])
+        #expect(loaded.spinIsSet && loaded.spinUsec == 100 && switches(loaded) == [true, true, true, true, true, true])
         #expect(!loaded.tcpAcceptSpin && !loaded.tcpConnectSpin)
     }
 
     @Test("a single switch and EF_SPIN_USEC stand above EF_POLL_USEC")
     func overrides() {
         let loaded = settings(["EF_POLL_USEC": "100", "EF_SPIN_USEC": "-1", "EF_POLL_SPIN": "0"])
-        #expect(loaded.spinUsec == -1 && switches(loaded) == [true, true, true, false, true])
+        #expect(loaded.spinUsec == -1 && switches(loaded) == [true, true, true, true, false, true])
     }
 
     @Test("EF_POLL_USEC=0 and a switch of 0 mean: no spin, not: adaptive")
     func noSpin() {
-        for variables in [["EF_POLL_USEC": "0"], ["EF_TCP_RECV_SPIN": "0"], ["EF_EPOLL_SPIN": "0"], ["EF_SPIN_USEC": "0"]] {
+        for variables in [
+            ["EF_POLL_USEC": "0"], ["EF_TCP_RECV_SPIN": "0"], ["EF_UDP_RECV_SPIN": "0"], ["EF_EPOLL_SPIN": "0"],
+            ["EF_SPIN_USEC": "0"],
+        ] {
             let loaded = settings(variables)
-            #expect(loaded.spinIsSet && loaded.spinUsec == 0 && switches(loaded) == [false, false, false, false, false])
+            #expect(loaded.spinIsSet && loaded.spinUsec == 0 && switches(loaded) == [false, false, false, false, false, false])
         }
     }
 
     @Test("EF_SPIN_USEC acts on the calls whose switch is on")
     func lengthAndSwitch() {
         let loaded = settings(["EF_SPIN_USEC": "50", "EF_TCP_RECV_SPIN": "1"])
-        #expect(loaded.spinIsSet && loaded.spinUsec == 50 && switches(loaded) == [true, false, false, false, false])
+        #expect(loaded.spinIsSet && loaded.spinUsec == 50 && switches(loaded) == [true, false, false, false, false, false])
+    }
+
+    @Test("EF_UDP_RECV_SPIN acts on datagrams alone")
+    func datagrams() {
+        #expect(switches(settings(["EF_UDP_RECV_SPIN": "1"])) == [false, false, true, false, false, false])
+        #expect(switches(settings(["EF_POLL_USEC": "9", "EF_UDP_RECV_SPIN": "0"])) == [true, true, false, true, true, true])
     }
 
     @Test("what is told to be in force: adaptive until something is set, and what stands above")
     func inForce() {
         func told(_ variables: [String: String]) -> [Int64] {
             let loaded = settings(variables)
-            return [.pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin].map {
+            return [.pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .udpRecvSpin, .selectSpin, .pollSpin, .epollSpin].map {
                 loaded.value(of: $0)
             }
         }
         #expect(settings(["_NET_KERNEL_BYPASS_RECV_MODE": "0"]).receiveMode == 0 && settings([:]).receiveMode == -1)
-        #expect(told([:]) == Array(repeating: Settings.adaptive, count: 7))
-        #expect(told(["EF_POLL_USEC": "0"]) == [0, 0, 0, 0, 0, 0, 0])
-        #expect(told(["EF_POLL_USEC": "50", "EF_POLL_SPIN": "0"]) == [50, 50, 1, 1, 1, 0, 1])
-        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "0", "EF_POLL_USEC": "50"]) == [0, 0, 0, 0, 0, 0, 0])
-        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "1"]) == [Settings.bypassUsec, Settings.bypassUsec, 1, 1, 1, 1, 1])
-        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "1", "EF_POLL_USEC": "0"]) == [0, 0, 1, 1, 1, 1, 1])
+        #expect(told([:]) == Array(repeating: Settings.adaptive, count: 8))
+        #expect(told(["EF_POLL_USEC": "0"]) == [0, 0, 0, 0, 0, 0, 0, 0])
+        #expect(told(["EF_POLL_USEC": "50", "EF_POLL_SPIN": "0"]) == [50, 50, 1, 1, 1, 1, 0, 1])
+        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "0", "EF_POLL_USEC": "50"]) == [0, 0, 0, 0, 0, 0, 0, 0])
+        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "1"]) == [Settings.bypassUsec, Settings.bypassUsec, 1, 1, 1, 1, 1, 1])
+        #expect(told(["_NET_KERNEL_BYPASS_RECV_MODE": "1", "EF_POLL_USEC": "0"]) == [0, 0, 1, 1, 1, 1, 1, 1])
     }
 
     @Test("for ever may be written as -1 or as the greatest 32-bit number")

@@ -48,7 +48,7 @@ import Stacks
     /// Bytes, -EAGAIN: sleep now, or another -errno.
     private func spin(_ began: UInt64) -> Int {
         var trial = unsafe e.pointee.spin_trial
-        let budget = unsafe SpinPolicy.budget(.receive, average: e.pointee.sleep_average_ns, trial: &trial)
+        let budget = unsafe SpinPolicy.budget(.datagram, average: e.pointee.sleep_average_ns, trial: &trial)
         unsafe e.pointee.spin_trial = trial
         guard budget != 0, unsafe slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0 else { return -Int(EAGAIN) }
         count(StackCounter.spins)

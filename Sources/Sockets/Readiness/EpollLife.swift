@@ -11,7 +11,7 @@ import Stacks
 @c(sluice_made_epoll) public func madeEpoll(_ fd: Int32) {
     unsafe process.start()
     madeOther(fd)
-    guard unsafe process.isOwner, unsafe process.settings.tcp else { return }
+    guard unsafe process.isOwner, unsafe process.settings.tcp || process.settings.udp else { return }
     unsafe process.setsLock.acquire()
     defer { unsafe process.setsLock.release() }
     guard let set = unsafe EpollSet.record(fd) else { return }

@@ -7,7 +7,7 @@ import Stacks
 /// How long a wait looks at memory before it sleeps. Unless the user set a spin length, an average of recent waits
 /// decides, counted to the moment when the peer rang and not to our late wake-up; now and then a few waits are tried.
 struct SpinPolicy {
-    enum Kind { case receive, send, select, poll, epoll }
+    enum Kind { case receive, send, datagram, select, poll, epoll }
 
     /// Spins at most this long by the adaptive policy.
     static var longestUs: UInt64 { 50 }
@@ -39,6 +39,7 @@ struct SpinPolicy {
         switch kind {
         case .receive: on = s.tcpRecvSpin
         case .send: on = s.tcpSendSpin
+        case .datagram: on = s.udpRecvSpin
         case .select: on = s.selectSpin
         case .poll: on = s.pollSpin
         case .epoll: on = s.epollSpin
