@@ -50,7 +50,7 @@ public struct Reason: Equatable, Sendable {
     public static var damaged: Reason { Reason(20) }
     /// The connection is ending or has ended.
     public static var ended: Reason { Reason(21) }
-    /// Not a TCP socket of IPv4 or IPv6.
+    /// Neither a TCP nor a UDP socket of IPv4 or IPv6.
     public static var kind: Reason { Reason(22) }
     /// Listening sockets carry no bytes.
     public static var listening: Reason { Reason(23) }

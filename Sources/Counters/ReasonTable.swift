@@ -25,7 +25,7 @@ extension Reason {
         case .none: ReasonText("none", "No reason is recorded.", "Nothing to do.")
         case .young:
             ReasonText(
-                "young", "The connection has exchanged too few messages yet; one that ends soon is not worth a lane.",
+                "young", "Too few messages have been exchanged yet; a connection that ends soon is not worth a lane.",
                 "Wait, or set SLUICE_LANE_AT to a smaller number of messages.")
         case .remotePeer:
             ReasonText(
@@ -40,12 +40,13 @@ extension Reason {
         case .setting:
             ReasonText(
                 "setting", "A setting turned the lane off for this socket.",
-                "Look at SLUICE_PORTS (a value that cannot be used keeps all out), EF_DONT_ACCELERATE, EF_TCP, EF_FDTABLE_SIZE, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
+                "Look at SLUICE_PORTS (a value that cannot be used keeps all out), EF_DONT_ACCELERATE, EF_TCP, EF_UDP, EF_FDTABLE_SIZE, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
             )
         case .consent:
             ReasonText(
                 "consent", "The other end runs as another user or with other privileges, and not both sides consent.",
-                "Set EF_SHARE_WITH to the other user's uid on both sides (-1: everyone; the only way to admit root).")
+                "Set EF_SHARE_WITH to the other user's uid on both sides (-1: everyone; the only way to admit root). UDP has no lanes between users."
+            )
         case .proof:
             ReasonText(
                 "proof", "The process that answered could not prove that it holds the other end of this connection.",
@@ -97,7 +98,8 @@ extension Reason {
         case .option:
             ReasonText(
                 "option", "It was handed back because of a socket option or flag that the lane does not serve.",
-                "Leave the option out if the program lets you: filters, zero-copy, pacing, upper-layer protocols, SIGIO.")
+                "Leave the option out if the program lets you: filters, zero-copy, pacing, upper-layer protocols, SIGIO; with UDP control messages, GSO, GRO and corks too."
+            )
         case .urgentData:
             ReasonText(
                 "urgent_data", "It was handed back because urgent data was sent or received.",
@@ -124,10 +126,11 @@ extension Reason {
                 "damaged", "The other process wrote something into shared memory that cannot be.",
                 "Report it, with the versions of Sluice on both sides; do not share lanes with a program you do not trust.")
         case .ended:
-            ReasonText("ended", "The connection is ending or has ended.", "Nothing to do.")
+            ReasonText("ended", "The connection is ending or has ended, or the UDP socket was shut down.", "Nothing to do.")
         case .kind:
             ReasonText(
-                "kind", "It is not a TCP socket of IPv4 or IPv6.", "Nothing to do: other kinds of sockets have no lane.")
+                "kind", "It is neither a TCP nor a UDP socket of IPv4 or IPv6.",
+                "Nothing to do: other kinds of sockets have no lane.")
         case .listening:
             ReasonText("listening", "A listening socket carries no bytes.", "Nothing to do: look at its connections.")
         case .chaos:

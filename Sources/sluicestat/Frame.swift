@@ -29,7 +29,7 @@ struct Moment {
         survey = StackSurvey(scan.processes)
         for stack in survey.stacks {
             stacks[stack.identity] = stack
-            for endpoint in stack.record.endpoints where endpoint.isConnected {
+            for endpoint in stack.record.joined where endpoint.isConnected {
                 let key = Key(stack: stack.identity, index: endpoint.index, local: endpoint.local, remote: endpoint.remote)
                 endpoints[key] = endpoint
             }

@@ -27,8 +27,8 @@ struct Interfaces {
     /// address, `-` where the socket is bound to no address.
     func name(of row: SocketRow, ownNamespace: String) -> String {
         if row.isBypassed || row.local.isLoopback { return "lo" }
-        guard row.kernel?.namespace ?? ownNamespace == ownNamespace else { return "-" }
-        if let bound = row.kernel?.interface, bound != 0 {
+        guard (row.kernel ?? row.owner)?.namespace ?? ownNamespace == ownNamespace else { return "-" }
+        if let bound = (row.kernel ?? row.owner)?.interface, bound != 0 {
             var text = [CChar](repeating: 0, count: 16)
             if if_indextoname(bound, &text) != nil {
                 return printable(text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) })

@@ -47,6 +47,8 @@ enum JSONReport {
 
     struct Socket: Encodable {
         var `protocol`: String
+        /// True of a flow, one peer of a UDP socket that is told of too; absent of sockets.
+        var isFlow: Bool?
         var local: Address
         var remote: Address
         var state: String
@@ -71,7 +73,7 @@ enum JSONReport {
 
         init(_ setting: Setting, _ value: Int64) {
             switch setting {
-            case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .selectSpin, .pollSpin, .epollSpin:
+            case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .udpRecvSpin, .selectSpin, .pollSpin, .epollSpin:
                 self = value == Settings.adaptive ? .adaptive : .number(value)
             default: self = .number(value)
             }
@@ -116,16 +118,18 @@ enum JSONReport {
 extension JSONReport.Socket {
     init(_ row: SocketRow, _ survey: Survey, _ interfaces: Interfaces) {
         `protocol` = row.isTCP ? "tcp" : "udp"
+        isFlow = row.isFlow ? true : nil
         local = JSONReport.Address(address: row.local.host, port: row.local.port)
         remote = JSONReport.Address(address: row.remote.host, port: row.remote.port)
         state = row.stateName
         interface = interfaces.name(of: row, ownNamespace: survey.kernel.ownNamespace)
         lane = row.endpoint.map { $0.laneName }
         reason = survey.reason(of: row).map { JSONReport.ReasonNote($0) }
-        uid = row.kernel.flatMap { $0.inode == 0 ? nil : $0.userID }
-        inode = row.kernel.flatMap { $0.inode == 0 ? nil : $0.inode }
+        let kernel = row.kernel ?? row.owner
+        uid = kernel.flatMap { $0.inode == 0 ? nil : $0.userID }
+        inode = kernel.flatMap { $0.inode == 0 ? nil : $0.inode }
         // A stack has 0 until it has asked.
-        cookie = row.kernel?.cookie ?? row.endpoint.flatMap { $0.cookie == 0 ? nil : $0.cookie }
+        cookie = kernel?.cookie ?? row.endpoint.flatMap { $0.cookie == 0 ? nil : $0.cookie }
         holders = row.holders.map { holder in
             let process = survey.processes[holder.process]
             return JSONReport.Holder(
@@ -158,7 +162,7 @@ extension JSONReport.Stack {
         pid = record.header.processID
         uid = record.header.userID
         command = record.header.command
-        endpoints = record.endpoints.count
+        endpoints = record.endpoints.count { !$0.isFlow }
         isCut = record.isCut
         settings = [:]
         for (place, value) in record.header.settings.enumerated() {

@@ -35,6 +35,7 @@ enum Layout {
             index: index, cookie: raw.cookie, descriptor: Int32(truncatingIfNeeded: raw.descriptor) &- 1, state: raw.state,
             lane: raw.lane, reason: raw.reason, hasLeftLane: raw.flags & UInt32(SL_EP_GIVEN_UP) != 0,
             local: address(raw.local), remote: address(raw.remote), protocolNumber: raw.protocol,
+            isFlow: raw.flags & UInt32(SL_EP_FLOW) != 0,
             counters: (0..<EndpointCounter.count).compactMap { EndpointCounter.row($0) }.map { row in
                 row.bytes == 4
                     ? UInt64(bytes.number(UInt32.self, at: counters + row.offset) ?? 0)

@@ -14,7 +14,8 @@ struct Netstat: ParsableCommand {
             abstract: "Lists sockets, with the packets that bypassed the kernel.",
             discussion: """
                 Ipkts, Opkts and Dpkts count what travelled in user space: one publication of a stream or one datagram; \
-                Dpkts are drops. They are - for sockets that Sluice does not track. UDP states are Idle and Connected.
+                Dpkts are drops. They are - for sockets that Sluice does not track. UDP states are Idle and Connected. \
+                A UDP socket without a peer has a row for each peer that it talks to by Sluice (a flow), beside its own.
 
                 Each socket stands in one row, also one that comes or goes meanwhile. What Sluice does with the sockets of \
                 processes that may not be read is not known: a line on stderr says so to who is not root.
@@ -63,7 +64,7 @@ struct Netstat: ParsableCommand {
         if kernelBypassed { return row.isBypassed }
         if all { return true }
         // Without the kernel's word an endpoint may be the remains of a socket that has just been closed.
-        return row.kernel != nil && row.stateName != "LISTEN" && row.stateName != "Idle"
+        return (row.kernel ?? row.owner) != nil && row.stateName != "LISTEN" && row.stateName != "Idle"
     }
 
     private static func order(_ a: SocketRow, _ b: SocketRow) -> Bool {
@@ -96,7 +97,7 @@ struct Netstat: ParsableCommand {
     private func holderCells(_ row: SocketRow, _ survey: Survey) -> [String] {
         guard let first = row.holders.first else {
             // Without an inode (TIME_WAIT) the kernel no longer knows whose it was.
-            return [row.kernel.flatMap { $0.inode == 0 ? nil : userName($0.userID) } ?? "-", "-", "-"]
+            return [(row.kernel ?? row.owner).flatMap { $0.inode == 0 ? nil : userName($0.userID) } ?? "-", "-", "-"]
         }
         let process = survey.processes[first.process]
         return [userName(process.userID), String(process.id), verbose ? process.commandLine : process.command]

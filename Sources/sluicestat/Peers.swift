@@ -17,11 +17,14 @@ struct Peers {
 
     /// Looks for the other ends of these rows; at all processes, where there is one.
     init(of rows: [SocketRow], _ kernel: KernelSockets) {
-        let wanted = Set(rows.compactMap { $0.kernel.map(Self.otherEnd) })
+        let wanted = Set(rows.compactMap(Self.otherEnd))
         for socket in kernel.all where socket.remote.port != 0 {
             let connection = Self.connection(socket)
             // Without an inode the kernel has it for itself: not accepted yet, or closed.
             if wanted.contains(connection), socket.inode != 0 { ends[connection] = End(socket: socket, holders: []) }
+        }
+        for end in wanted where !end.isTCP && end.remote.port != 0 && ends[end] == nil {
+            ends[end] = Self.unconnected(end, kernel).map { End(socket: $0, holders: []) }
         }
         guard !ends.isEmpty else { return }
         let processes = ProcessScan().processes
@@ -33,14 +36,23 @@ struct Peers {
         }
     }
 
-    subscript(row: SocketRow) -> End? { row.kernel.flatMap { ends[Self.otherEnd($0)] } }
+    subscript(row: SocketRow) -> End? { Self.otherEnd(row).flatMap { ends[$0] } }
+
+    /// The one UDP socket that has no peer itself and gets what is sent to this address: bound to it, or to all.
+    private static func unconnected(_ end: Connection, _ kernel: KernelSockets) -> KernelSocket? {
+        let bound = kernel.all.filter {
+            !$0.isTCP && $0.namespace == end.namespace && $0.remote.port == 0 && $0.local.port == end.local.port && $0.inode != 0
+        }
+        return bound.first { $0.local == end.local } ?? bound.first { $0.local.isWildcard }
+    }
 
     private static func connection(_ socket: KernelSocket) -> Connection {
         Connection(namespace: socket.namespace, isTCP: socket.isTCP, local: socket.local, remote: socket.remote)
     }
 
-    private static func otherEnd(_ socket: KernelSocket) -> Connection {
-        Connection(namespace: socket.namespace, isTCP: socket.isTCP, local: socket.remote, remote: socket.local)
+    private static func otherEnd(_ row: SocketRow) -> Connection? {
+        guard let socket = row.kernel ?? row.owner, row.remote.port != 0 else { return nil }
+        return Connection(namespace: socket.namespace, isTCP: socket.isTCP, local: row.remote, remote: row.local)
     }
 }
 

@@ -28,12 +28,24 @@ extension ProcessRecord {
         }
     }
 
-    /// Does its environment, as it was at start, turn acceleration off?
-    var isTurnedOff: Bool {
+    /// Does its environment, as it was at start, turn acceleration off for this protocol (EF_TCP, EF_UDP)?
+    func isTurnedOff(_ name: String) -> Bool {
         let variables = environment
         func value(_ name: String) -> String? { variables.first { $0.name == name }?.text }
         guard value("EF_LOAD_ENV") != "0" else { return false }
-        return value("EF_DONT_ACCELERATE") == "1" || value("EF_TCP") == "0"
+        return value("EF_DONT_ACCELERATE") == "1" || value(name) == "0"
+    }
+
+    /// The family of a socket that is none of IPv4 or IPv6, by the lists of its namespace; nil: it is in none of them.
+    func otherFamily(_ inode: UInt64) -> String? {
+        // Where a line has the inode (unix(7), net/netlink/af_netlink.c, net/packet/af_packet.c).
+        let families = [("unix", 6), ("netlink", 9), ("packet", 8)]
+        return families.first { family, column in
+            (fileBytes("/proc/\(id)/net/\(family)") ?? []).split(separator: UInt8(ascii: "\n")).dropFirst().contains { line in
+                let fields = line.split(separator: UInt8(ascii: " "))
+                return fields.count > column && UInt64(String(decoding: fields[column], as: UTF8.self)) == inode
+            }
+        }?.0
     }
 
     /// Ends the tool: the process has no stack, or none that can be read, which has been said.

@@ -109,7 +109,8 @@ struct Exposition {
         page.begin("sluice_unreadable_processes", .gauge, "Processes that the user may not read.")
         page.sample("sluice_unreadable_processes", [], UInt64(unreadable))
         page.family("sluice_endpoints", .gauge, "Sockets that Sluice tracks.", groups) { UInt64($0.endpoints) }
-        page.family("sluice_lanes", .gauge, "Of these, the ones whose bytes travel in shared memory.", groups) {
+        page.family("sluice_lanes", .gauge, "Connections, and peers of UDP sockets, whose bytes travel in shared memory.", groups)
+        {
             UInt64($0.lanes)
         }
         page.sockets(records)
@@ -127,14 +128,16 @@ struct Exposition {
         return page.text
     }
 
-    /// How many sockets there are per lane and reason.
+    /// How many sockets and flows there are per lane and reason.
     private mutating func sockets(_ records: [StackRecord]) {
         var counts: [String: [String: UInt64]] = [:]
-        for endpoint in records.lazy.flatMap({ $0.endpoints }) {
+        for endpoint in records.lazy.flatMap({ $0.joined }) {
             let reason = endpoint.isBypassed ? "none" : JSONReport.ReasonNote(endpoint.reason).name
             counts[endpoint.laneName, default: [:]][reason, default: 0] += 1
         }
-        begin("sluice_sockets", .gauge, "Sockets by lane, and by the reason why they travel by the kernel.")
+        begin(
+            "sluice_sockets", .gauge,
+            "Sockets, and peers of UDP sockets, by lane, and by the reason why they travel by the kernel.")
         for (lane, reasons) in counts.sorted(by: { $0.key < $1.key }) {
             for (reason, count) in reasons.sorted(by: { $0.key < $1.key }) {
                 sample("sluice_sockets", [("lane", lane), ("reason", reason)], count)

@@ -43,6 +43,8 @@ struct EndpointRecord {
     var local: SocketAddress
     var remote: SocketAddress
     var protocolNumber: UInt16
+    /// One peer of a UDP socket, whose own endpoint has the same cookie.
+    var isFlow: Bool
     /// In the order of the counter table.
     var counters: [UInt64]
     /// Packets in, out and dropped.
@@ -63,8 +65,32 @@ extension EndpointRecord {
 
     var isConnected: Bool { state == UInt32(SL_ENDPOINT_CONNECTED) }
 
-    /// The socket's bytes travel in shared memory.
-    var isBypassed: Bool { lane == UInt32(SL_LANE_LOOPBACK) && reason == Reason.none.number && !hasLeftLane }
+    /// The socket's bytes travel in shared memory. (Who only sends datagrams is not told of a first one by the ring.)
+    var isBypassed: Bool {
+        let isUsed = reason == Reason.none.number || isFlow && reason == Reason.young.number && (rxPackets != 0 || txPackets != 0)
+        return lane == UInt32(SL_LANE_LOOPBACK) && isUsed && !hasLeftLane
+    }
+
+    /// A connected UDP socket is the one flow to its peer: its lane and its reason, and what both have carried.
+    func joined(with flow: EndpointRecord) -> EndpointRecord {
+        var both = self
+        (both.lane, both.reason, both.hasLeftLane, both.isFlow) = (flow.lane, flow.reason, flow.hasLeftLane, true)
+        for (place, value) in flow.counters.enumerated() where place < counters.count {
+            if EndpointCounter.row(place)?.isMaximum ?? false {
+                both.counters[place] = max(counters[place], value)
+            } else {
+                both.counters[place] &+= value
+            }
+        }
+        both.rxPackets &+= flow.rxPackets
+        both.txPackets &+= flow.txPackets
+        both.drops &+= flow.drops
+        both.rxRingBytes &+= flow.rxRingBytes
+        both.txRingBytes &+= flow.txRingBytes
+        both.rxKernelBytes &+= flow.rxKernelBytes
+        both.txKernelBytes &+= flow.txKernelBytes
+        return both
+    }
 }
 
 /// A copy of a stack's header and of its endpoints in use.
@@ -110,5 +136,25 @@ struct StackRecord {
             }
             index += batch
         }
+    }
+}
+
+extension StackRecord {
+    /// The endpoints, connected UDP sockets with the flows to their peers taken in.
+    var joined: [EndpointRecord] {
+        var result = endpoints.filter { !$0.isFlow }
+        var places: [UInt64: Int] = [:]
+        for (place, endpoint) in result.enumerated()
+        where endpoint.protocolNumber == 17 && endpoint.isConnected && endpoint.cookie != 0 {
+            places[endpoint.cookie] = place
+        }
+        for flow in endpoints where flow.isFlow {
+            if let place = places[flow.cookie], result[place].remote == flow.remote, !result[place].isFlow {
+                result[place] = result[place].joined(with: flow)
+            } else {
+                result.append(flow)
+            }
+        }
+        return result
     }
 }

@@ -63,7 +63,7 @@ extension ProcessScan {
 struct StackSum {
     private(set) var stacks = 0
     private(set) var endpoints = 0
-    /// Sockets whose bytes travel in shared memory.
+    /// Connections, and flows of UDP sockets, whose bytes travel in shared memory.
     private(set) var lanes = 0
     /// Through rings, both directions, also of sockets that have ended.
     private(set) var ringBytes: UInt64 = 0
@@ -81,7 +81,7 @@ struct StackSum {
     /// What a stack says is input: sums wrap around, they do not trap.
     mutating func add(_ record: StackRecord) {
         stacks += 1
-        endpoints += record.endpoints.count
+        endpoints += record.endpoints.count { !$0.isFlow }
         for (place, value) in record.header.counters.enumerated() { processCounters[place] &+= value }
         ringBytes &+= record.header.counters[StackCounter.ringBytesEnded]
         for endpoint in record.endpoints {

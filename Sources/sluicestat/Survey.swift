@@ -1,9 +1,14 @@
 import CStackLayout
 import Counters
 
-/// A socket: what the kernel and what Sluice say about it. At least one of the two is there.
+/// A socket: what the kernel and what Sluice say about it. At least one of the two is there. Or a flow of a UDP socket that has
+/// a row of its own: one peer of it.
 struct SocketRow {
     var kernel: KernelSocket?
+    /// Of a flow: its socket.
+    var owner: KernelSocket?
+    /// It has flows, in other rows or taken into its own.
+    var hasFlows = false
     var endpoint: EndpointRecord?
     /// Who holds it, by process id and descriptor.
     var holders: [Holder] = []
@@ -17,10 +22,12 @@ struct SocketRow {
     var remote: SocketAddress { kernel?.remote ?? endpoint?.remote ?? SocketAddress(bytes: [], port: 0) }
     var isTCP: Bool { kernel?.isTCP ?? (endpoint?.protocolNumber != 17) }
     var isBypassed: Bool { endpoint?.isBypassed ?? false }
+    var isFlow: Bool { owner != nil }
 
     /// The state as the kernel tells it, else as the stack does.
     var stateName: String {
         if let kernel { return kernel.stateName }
+        if !isTCP { return remote.port == 0 ? "Idle" : "Connected" }
         switch endpoint?.state {
         case UInt32(SL_ENDPOINT_LISTENING): return "LISTEN"
         case UInt32(SL_ENDPOINT_CONNECTING): return "SYN_SENT"
@@ -37,8 +44,8 @@ struct Survey {
     private(set) var rows: [SocketRow] = []
     /// Places of the processes that hold a stack.
     private let withStack: Set<Int>
-    /// Why the processes, which have loaded the library, do not track a TCP socket; nil: for what their stacks tell.
-    var untracked: Reason?
+    /// Why the processes, which have loaded the library, do not track a socket; nil: for what their stacks tell.
+    var untracked: (tcp: Reason, udp: Reason)?
 
     /// Looks at these processes and at all sockets of their network namespaces and of the tool's own.
     init(_ processes: [ProcessRecord], includesUDP: Bool) {
@@ -71,7 +78,7 @@ struct Survey {
             let byAddress = cookieless(stack.holders)
             let byDescriptor = descriptors(stack)
             let namespace = stack.holders.first.flatMap { namespaces[$0] } ?? kernel.ownNamespace
-            for endpoint in stack.record.endpoints {
+            for endpoint in stack.record.endpoints where !endpoint.isFlow {
                 if endpoint.cookie == 0, let index = byDescriptor[endpoint.descriptor], rows[index].endpoint == nil {
                     give(endpoint, to: index)
                 } else if let index = kernel.byCookie[endpoint.cookie] {
@@ -91,6 +98,26 @@ struct Survey {
                     rows.append(SocketRow(endpoint: endpoint, holders: holders))
                 }
             }
+            addFlows(stack, byDescriptor)
+        }
+    }
+
+    /// A row for each flow of the stack's UDP sockets; a connected socket and the flow to its peer are one. Without a socket that
+    /// the kernel lists a flow is the remains of one.
+    private mutating func addFlows(_ stack: StackHolding, _ byDescriptor: [Int32: Int]) {
+        for flow in stack.record.endpoints where flow.isFlow && flow.isBound {
+            guard let index = kernel.byCookie[flow.cookie] ?? byDescriptor[flow.descriptor] else { continue }
+            let owner = kernel.all[index]
+            guard !owner.isTCP, owner.local.port == flow.local.port, isHeld(owner.inode, stack.holders) else { continue }
+            if owner.remote == flow.remote {
+                // Since a fork two stacks may know it.
+                guard let own = rows[index].endpoint, !own.isFlow else { continue }
+                rows[index].endpoint = own.joined(with: flow)
+            } else {
+                let holders = rows[index].holders.filter { stack.holders.contains($0.process) }
+                rows.append(SocketRow(owner: owner, endpoint: flow, holders: holders))
+            }
+            rows[index].hasFlows = true
         }
     }
 
@@ -127,10 +154,14 @@ struct Survey {
 
     /// The number of the reason why the socket travels by the kernel; nil: it does not, or none of its processes is under Sluice.
     func reason(of row: SocketRow) -> UInt32? {
-        if let endpoint = row.endpoint { return endpoint.isBypassed ? nil : endpoint.reason }
+        if let endpoint = row.endpoint {
+            // A socket with flows has come of age: these have reasons of their own.
+            let isTold = row.hasFlows && !endpoint.isFlow && endpoint.reason == Reason.young.number
+            return endpoint.isBypassed || isTold ? nil : endpoint.reason
+        }
         let hasStack = row.holders.contains { withStack.contains($0.process) }
         guard hasStack || untracked != nil && !row.holders.isEmpty else { return nil }
-        return row.isTCP ? (untracked ?? .foreignOrigin).number : Reason.kind.number
+        return ((row.isTCP ? untracked?.tcp : untracked?.udp) ?? .foreignOrigin).number
     }
 
     /// The sockets of the process that made the stack by number, for endpoints that have not asked for their cookie yet: in a forked

@@ -37,13 +37,18 @@ struct Why: ParsableCommand {
     func run() throws {
         let process = ProcessRecord.found(socket.process)
         var survey = Survey([process], includesUDP: true)
-        if process.hasLoadedSluice { survey.untracked = process.isTurnedOff ? .setting : .foreignOrigin }
+        func turn(_ name: String) -> Reason { process.isTurnedOff(name) ? .setting : .foreignOrigin }
+        if process.hasLoadedSluice { survey.untracked = (turn("EF_TCP"), turn("EF_UDP")) }
         var rows = survey.rows.filter { !$0.holders.isEmpty }
         if let descriptor = socket.descriptor {
             rows = rows.filter { $0.holders.contains { $0.descriptor == descriptor } }
             if rows.isEmpty { explainMissing(descriptor, process) }
         }
-        rows.sort { ($0.holders.first?.descriptor ?? 0) < ($1.holders.first?.descriptor ?? 0) }
+        // A socket stands in front of its flows.
+        rows.sort { a, b in
+            let (x, y) = (a.holders.first?.descriptor ?? 0, b.holders.first?.descriptor ?? 0)
+            return x != y ? x < y : !a.isFlow && b.isFlow
+        }
         let peers = Peers(of: rows, survey.kernel)
         survey.found.warnOfBadStacks()
         let others = process.socketDescriptors.keys.count { survey.kernel.byInode[$0] == nil }
@@ -59,7 +64,8 @@ struct Why: ParsableCommand {
                 }, otherSockets: others)
             print(JSONReport.text(report))
         } else if socket.descriptor != nil {
-            for row in rows { printDetails(row, process, survey, peers) }
+            for row in rows where !row.isFlow { printDetails(row, process, survey, peers) }
+            printFlows(rows.filter { $0.isFlow }, survey, peers)
         } else if !rows.isEmpty || !survey.stacks.isEmpty {
             printSummary(rows, process, others, survey, peers)
         }
@@ -72,6 +78,14 @@ struct Why: ParsableCommand {
             fail("process \(process.id) has no descriptor \(descriptor)", .notFound)
         }
         if link.hasPrefix("socket:") {
+            let inode = process.socketDescriptors.first { $0.value.contains(descriptor) }?.key
+            if !json, let family = inode.flatMap({ process.otherFamily($0) }) {
+                let note = JSONReport.ReasonNote(Reason.kind.number)
+                print("Process \(process.id) (\(process.command)), descriptor \(descriptor)")
+                print("Family          \(family)\nLane            kernel")
+                print("Reason          \(note.name) (\(note.number)): \(note.sentence)\nWhat to do      \(note.action)")
+                Glibc.exit(0)
+            }
             fail("descriptor \(descriptor) is not bound, or not a TCP or UDP socket: it travels by the kernel", .notFound)
         }
         fail("descriptor \(descriptor) is no socket: \(printable(link.utf8))", .notFound)
@@ -93,9 +107,11 @@ struct Why: ParsableCommand {
                 descriptors, row.local.dotted, row.remote.dotted, row.stateName, lane, reason, peers[row]?.words ?? "-",
             ])
         }
-        let bypassed = rows.count { $0.isBypassed }
+        let (flows, bypassed) = (rows.count { $0.isFlow }, rows.count { $0.isBypassed })
+        let sockets = rows.count - flows
+        let words = flows == 0 ? "" : " and \(flows) \(flows == 1 ? "peer" : "peers") of UDP sockets"
         print(
-            "Process \(process.id) (\(process.command)): \(rows.count) \(rows.count == 1 ? "socket" : "sockets"), \(bypassed) past the kernel"
+            "Process \(process.id) (\(process.command)): \(sockets) \(sockets == 1 ? "socket" : "sockets")\(words), \(bypassed) past the kernel"
         )
         print(table.text, terminator: "")
         if others > 0 { print("Other sockets: \(others), not bound, or neither TCP nor UDP; Sluice has some for itself.") }
@@ -116,10 +132,33 @@ struct Why: ParsableCommand {
             let note = JSONReport.ReasonNote(number)
             print("Reason          \(note.name) (\(note.number)): \(note.sentence)\nWhat to do      \(note.action)")
         }
+        if row.hasFlows, row.kernel?.remote.port == 0 { print("Peers           have lanes and reasons of their own, below") }
         guard let endpoint = row.endpoint else { return }
         print("")
         for (place, value) in endpoint.counters.enumerated() {
             if let counter = EndpointCounter.row(place) { print("\(value)\t\(counter.name)\t\(counter.doc)") }
+        }
+    }
+
+    /// A line for each peer of a UDP socket, and what their reasons mean.
+    private func printFlows(_ flows: [SocketRow], _ survey: Survey, _ peers: Peers) {
+        guard !flows.isEmpty else { return }
+        var table = PlainTable(
+            titles: ["Local Address", "Remote Address", "Lane", "Reason", "Ipkts", "Opkts", "Dpkts", "Peer"],
+            numbers: ["Ipkts", "Opkts", "Dpkts"])
+        var reasons: Set<UInt32> = []
+        for flow in flows {
+            guard let endpoint = flow.endpoint else { continue }
+            let reason = survey.reason(of: flow)
+            if let reason { reasons.insert(reason) }
+            let counts = [endpoint.rxPackets, endpoint.txPackets, endpoint.drops].map { String($0) }
+            table.rows.append(
+                [flow.local.dotted, flow.remote.dotted, endpoint.laneName, reason.map { JSONReport.ReasonNote($0).name } ?? "-"]
+                    + counts + [peers[flow]?.words ?? "-"])
+        }
+        print("\n\(table.text)", terminator: "")
+        for note in reasons.sorted().map({ JSONReport.ReasonNote($0) }) {
+            print("\n\(note.name): \(note.sentence)\n  \(note.action)")
         }
     }
 }

@@ -19,12 +19,12 @@ struct StackImage {
         header.uid = getuid()
     }
 
-    /// Adds an endpoint of TCP and returns its place.
+    /// Adds an endpoint, of TCP unless it is said to be a datagram's, and returns its place.
     @discardableResult
     mutating func add(
         state: Int = SL_ENDPOINT_CONNECTED, lane: Int, reason: UInt32 = 0, flags: Int = 0, cookie: UInt64 = 0,
         local: SocketAddress = SocketAddress(ipv4: 0, port: 0), remote: SocketAddress = SocketAddress(ipv4: 0, port: 0),
-        rx: UInt64 = 0, tx: UInt64 = 0, drops: UInt64 = 0
+        rx: UInt64 = 0, tx: UInt64 = 0, drops: UInt64 = 0, isDatagram: Bool = false
     ) -> Int {
         var endpoint = sl_endpoint()
         endpoint.index = UInt32(endpoints.count)
@@ -33,7 +33,7 @@ struct StackImage {
         endpoint.reason = reason
         endpoint.flags = UInt32(flags)
         endpoint.cookie = cookie
-        endpoint.protocol = 6
+        endpoint.protocol = isDatagram ? 17 : 6
         endpoint.local = local.raw
         endpoint.remote = remote.raw
         endpoint.counters.rx_packets = rx

@@ -119,6 +119,7 @@ enum {
     SL_EP_OOB = 32,
     SL_EP_LEFT = 64,          ///< its lane has ended and this side has left the slot
     SL_EP_OPTION = 128,       ///< of a UDP socket: an option is set that only the kernel serves: no flow gets a lane
+    SL_EP_FLOW = 256,         ///< one peer of a UDP socket, which has an endpoint of its own with the same cookie
 };
 
 /// Process-wide counters of a stack; the table with names is Sources/Counters.

@@ -11,8 +11,7 @@ extension Flows {
     /// `opened` must be told of without these locks.
     static func note(_ e: Endpoint, _ fd: Int32, _ remote: sl_address) -> Bool {
         guard unsafe e.pointee.flags & UInt32(SL_EP_FOREIGN | SL_EP_OPTION) == 0, unsafe !process.sealed && !process.isCrowded,
-            unsafe e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors),
-            remote.port != 0, let flows = unsafe Flows.of(e), unsafe flows.pointee.lock.tryAcquire()
+            unsafe isAlone(e), remote.port != 0, let flows = unsafe Flows.of(e), unsafe flows.pointee.lock.tryAcquire()
         else { return false }
         defer { unsafe flows.pointee.lock.release() }
         guard let i = unsafe flows.findOrMake(remote) else { return false }
@@ -28,6 +27,16 @@ extension Flows {
         _ = unsafe slc_add_u32(&flows.pointee.open, 1)
         _ = unsafe slc_add_u32(&e.pointee.lane_generation, 1)
         return true
+    }
+
+    /// Does this process alone hold the socket? Else the reason is that.
+    private static func isAlone(_ e: Endpoint) -> Bool {
+        let isShared = unsafe e.pointee.descriptors != UInt32(bitPattern: e.local.pointee.descriptors)
+        let reason = isShared ? Reason.young.number : Reason.sharedByFork.number
+        if unsafe e.pointee.reason == reason {
+            unsafe e.pointee.reason = isShared ? Reason.sharedByFork.number : Reason.young.number
+        }
+        return !isShared
     }
 
     /// All sets that watch the socket know of its rings from now on; then these may be used.
@@ -58,10 +67,11 @@ extension Flows {
         guard unsafe slc_getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns, &n) == 0, let own = unsafe ownAddress(e, remote),
             own.port != remote.port
         else { return false }
-        let (server, client) = own.port > remote.port ? (remote.port, own.port) : (own.port, remote.port)
-        guard s.ports.admits(server) || s.ports.admits(client) else { return unsafe refuse(e, .setting) }
+        guard s.ports.admits(own.port, remote.port) else { return unsafe refuse(e, .setting) }
         guard let f = unsafe StackMemory.allocate() else { return false }
         unsafe f.pointee.family = unsafe e.pointee.family
+        unsafe f.pointee.flags = UInt32(SL_EP_FLOW)
+        unsafe f.pointee.descriptor = unsafe e.pointee.descriptor
         unsafe f.pointee.type = 2
         unsafe f.pointee.protocol = 17
         unsafe f.pointee.cookie = unsafe e.pointee.cookie
@@ -89,7 +99,7 @@ extension Flows {
         guard unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_OPTION)) & UInt32(SL_EP_OPTION) == 0 else { return }
         unsafe e.pointee.reason = reason.number
         // What lies in rings shall be as the kernel makes it with the option.
-        unsafe handBack(e, reason, foreign: reason == .option)
+        unsafe handBack(e, reason, foreign: reason == .option || reason == .sharedPort)
     }
 
     private static func refuse(_ e: Endpoint, _ reason: Reason) -> Bool {

@@ -103,7 +103,8 @@ public func setsockopt(
     // SO_PEEK_OFF counts from the first unread byte, which must be in the kernel then.
     let takesAll = level == solSocket && name == 42
     if unsafe e.isDatagram {
-        if changesDatagrams(level, name) { unsafe Flows.exclude(e, .option) }
+        let isOfPort = level == solSocket && (name == SO_REUSEADDR || name == SO_REUSEPORT)
+        if changesDatagrams(level, name) { unsafe Flows.exclude(e, isOfPort ? .sharedPort : .option) }
     } else if handsBack(level, name) {
         unsafe Lane.handBack(e, fd, .option, foreign: takesAll)
     }
