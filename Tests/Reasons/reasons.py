@@ -349,12 +349,6 @@ def ended():
     return connector
 
 
-def kind():
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.bind(("127.0.0.1", 0))
-    return s
-
-
 def listening():
     return pair()[2]
 

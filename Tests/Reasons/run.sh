@@ -12,6 +12,7 @@ space=sluice-reasons-$$
 trap '[ -z "$to" ] || exec {to}>&-; ip netns pids "$space" 2> /dev/null | xargs -r kill 2> /dev/null; ip netns del "$space" 2> /dev/null; rm -rf "$work"' EXIT
 to=
 launch=(env)
+cases=reasons.py
 declare -A shown=()
 # For it two connections must look like one: Tests/StacksTests/TrustTests.swift.
 shown[counts]=elsewhere
@@ -20,13 +21,13 @@ shown[counts]=elsewhere
 reason() {
     local name=$1 pid fd said program from
     local -a variables=()
-    local title="$*"
+    local title="${cases%.py}: $*"
     shown[$name]=here
     shift
     while [ $# -gt 0 ] && [ "$1" != -- ]; do variables+=("$1"); shift; done
     [ $# -eq 0 ] || shift
     mkfifo "$work/to" "$work/from"
-    timeout 120 "${launch[@]}" env "${variables[@]}" "LD_PRELOAD=${SLUICE_LIBRARY:-$library}" python3 "$here/reasons.py" "$name" "$@" < "$work/to" > "$work/from" 2> "$work/error" &
+    timeout 120 "${launch[@]}" env "${variables[@]}" "LD_PRELOAD=${SLUICE_LIBRARY:-$library}" python3 "$here/$cases" "$name" "$@" < "$work/to" > "$work/from" 2> "$work/error" &
     program=$!
     exec {to}> "$work/to" {from}< "$work/from"
     pid= fd=
@@ -47,7 +48,7 @@ reason() {
     rm -f "$work/to" "$work/from"
 }
 
-for name in none young meeting plain_peer consent proof namespace foreign_origin shared_by_fork resources exec passed foreign_call option urgent_data sealed_off peer_handed_back damaged ended kind listening; do
+for name in none young meeting plain_peer consent proof namespace foreign_origin shared_by_fork resources exec passed foreign_call option urgent_data sealed_off peer_handed_back damaged ended listening; do
     reason "$name"
 done
 for variable in EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_CONNECT_HANDOVER=1 SLUICE_PORTS=htpp EF_DONT_ACCELERATE=1 EF_TCP=0 EF_FDTABLE_SIZE=3; do
@@ -89,10 +90,10 @@ reason chaos SLUICE_CHAOS=3
 # What EF_LOG says of it, on standard error; nothing where it is not asked for.
 logged() { grep -qE "^sluice\[[0-9]+\]: $2\$" "$work/error" && ok "EF_LOG: $1" || not_ok "EF_LOG: $1" "$(head -n 5 "$work/error")"; }
 [ ! -s "$work/error" ] && ok "EF_LOG: quiet by default" || not_ok "EF_LOG: quiet by default" "$(head -n 5 "$work/error")"
-reason urgent_data EF_LOG=1 EF_SHARE_WITH=nobody EF_UDP=1
-logged banner 'TCP connections of this host travel in shared memory after 16 messages'
+reason urgent_data EF_LOG=1 EF_SHARE_WITH=nobody EF_TCP_ACCEPT_SPIN=1
+logged banner 'TCP connections and UDP datagrams of this host travel in shared memory after 16 messages'
 logged config_warnings 'EF_SHARE_WITH: the value cannot be used, the default holds'
-logged more_config_warnings 'EF_UDP is accepted and has no effect'
+logged more_config_warnings 'EF_TCP_ACCEPT_SPIN is accepted and has no effect'
 logged usage_warnings 'descriptor [0-9]+ goes back to the kernel: urgent_data'
 reason damaged EF_LOG=conn_drop,loud
 logged "a word that is not known" 'EF_LOG: a word of it is not known, the others hold'
@@ -103,6 +104,26 @@ logged resource_warnings 'no lane for descriptor [0-9]+: memory, descriptors or 
 launch=(python3 "$here/without_netlink.py")
 reason no_proof
 launch=(env)
+
+# UDP: a flow to one peer, of a socket that is connected to it.
+cases=datagrams.py
+for name in none young plain_peer shared_port option multicast shared_by_fork ended kind; do reason "$name"; done
+reason shared_port -- late
+reason shared_by_fork -- late
+for variable in EF_UDP=0 EF_DONT_ACCELERATE=1 EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_SERVER_LOOPBACK=0 EF_FDTABLE_SIZE=3 SLUICE_PORTS=7 '!1-65535'; do
+    reason setting "${variable/#!/SLUICE_PORTS=!}"
+done
+reason none EF_TCP=0
+reason none SLUICE_PORTS=1-65535
+reason packet_filter SLUICE_WITH_FILTERS=refuse
+if [ "$(id -u)" -eq 0 ]; then
+    # Not even with consent: datagrams have no lanes between users.
+    reason consent
+    reason consent EF_SHARE_WITH=-1
+else
+    skip "consent of datagrams" "being another user needs root"
+fi
+cases=reasons.py
 
 # The other end in a network namespace of its own.
 if [ "$(id -u)" -ne 0 ]; then
@@ -116,6 +137,12 @@ l = socket.create_server(("198.18.77.2", 7777))
 c, _ = l.accept()
 while c.send(c.recv(1)): pass' &
     until ip netns exec "$space" ss -ltn 2> /dev/null | grep -q 7777; do sleep 0.1; done
+    reason remote_peer -- 198.18.77.2 7777
+    ip netns exec "$space" python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("198.18.77.2", 7777))
+while True: s.sendto(*s.recvfrom(9))' &
+    until ip netns exec "$space" ss -lun 2> /dev/null | grep -q 7777; do sleep 0.1; done
+    cases=datagrams.py
     reason remote_peer -- 198.18.77.2 7777
 fi
 
