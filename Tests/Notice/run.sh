@@ -40,6 +40,9 @@ past libc_by_handle "the bytes" "Resource temporarily unavailable"
 past closed_past_libc "Bad file descriptor, then the new file" "sent 1, then the new file"
 past killed_at_clone talks SIGSYS
 past tried_by_a_child none one
+datagrams() { differs "$@" python3 "$here/datagrams.py" "$1"; }
+datagrams dropped_datagrams "some lost, all counted" "some lost, not all counted"
+if [ "$(id -u)" -eq 0 ]; then datagrams datagrams_on_lo all few; else skip datagrams_on_lo "looking at packets needs root"; fi
 quietly "${CC:-gcc}" -O1 -Wall -Wextra -o "$work/handlers" "$here/handlers.c" || not_ok "handlers.c" "cannot be compiled"
 differs stack_of_handlers always "not always" "$work/handlers"
 

@@ -268,6 +268,17 @@ struct SeededGenerator: RandomNumberGenerator {
         #expect(admitted("21-23,!22,6379") == [21, 23, 6379] && admitted("!6379,6379") == [])
         #expect(admitted("nonsense") == [], "what was meant is not known")
     }
+
+    @Test("ports of datagrams: one is listed, none is kept out")
+    func datagrams() {
+        func admits(_ text: String, _ one: UInt16, _ other: UInt16) -> Bool {
+            let rules = settings(["SLUICE_PORTS": text]).ports
+            #expect(rules.admits(one, other) == rules.admits(other, one))
+            return rules.admits(one, other)
+        }
+        #expect(admits("", 1, 2) && admits("53", 53, 40000) && !admits("53", 54, 40000))
+        #expect(!admits("!53", 53, 40000) && admits("!53", 54, 40000) && !admits("53,!40000", 53, 40000))
+    }
 }
 
 /// The rows of the settings that do nothing here.
