@@ -76,6 +76,19 @@ def plain_peer():
     return asked(lambda source: plain_program(source, stdout=subprocess.PIPE))
 
 
+def flows():
+    """A socket without a peer that talks to two programs, of which one is under Sluice."""
+    one = bound()
+    for echo in (under_sluice(ECHO), plain_program(ECHO, stdout=subprocess.PIPE)):
+        peer = ("127.0.0.1", int(echo.stdout.readline()))
+        for turn in range(58):
+            if turn == 38:
+                time.sleep(0.3)
+            one.sendto(b"x", peer)
+            one.recvfrom(9)
+    return one
+
+
 def young():
     one, other = pair()
     talk(one, other, 3)

@@ -38,9 +38,12 @@ reason() {
         said=$("$stat" why "$pid:$fd" 2>&1)
         if [ "$name" = none ]; then
             grep -qE '^Lane +loopback$' <<< "$said" && ! grep -q Reason <<< "$said"
+        elif [ "$name" = flows ]; then
+            grep -qE '^State +Idle$' <<< "$said" && grep -qE '^127\.0\.0\.1\.[0-9]+ +127\.0\.0\.1\.[0-9]+ +loopback +- +' <<< "$said" &&
+                grep -qE '^127[0-9. ]+ kernel +plain_peer +0 +0 +0 +[0-9]+ \(python' <<< "$said" && grep -qE '^plain_peer: .+\.$' <<< "$said"
         else
             grep -qE "^Reason +$name \([0-9]+\): .+\.$" <<< "$said" && grep -qE '^What to do +.+\.$' <<< "$said" && ! grep -qE '^Lane +loopback$' <<< "$said"
-        fi && ok "$title" || not_ok "$title" "$(head -n 8 <<< "$said")"
+        fi && ok "$title" || not_ok "$title" "$said"
     fi
     exec {to}>&- {from}<&-
     to=
@@ -108,6 +111,8 @@ launch=(env)
 # UDP: a flow to one peer, of a socket that is connected to it.
 cases=datagrams.py
 for name in none young plain_peer shared_port option multicast shared_by_fork ended kind; do reason "$name"; done
+reason flows
+unset 'shown[flows]'
 reason shared_port -- late
 reason shared_by_fork -- late
 for variable in EF_UDP=0 EF_DONT_ACCELERATE=1 EF_TCP_CLIENT_LOOPBACK=0 EF_TCP_SERVER_LOOPBACK=0 EF_FDTABLE_SIZE=3 SLUICE_PORTS=7 '!1-65535'; do

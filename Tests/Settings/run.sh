@@ -180,4 +180,13 @@ expect "EF_FDTABLE_SIZE: a lower number" 0 '^Reason +young' env look=why at=:3 "
 expect "EF_FDTABLE_SIZE: the number itself" 0 '^Reason +setting' env look=why at=:4 "${as[@]}" seen EF_FDTABLE_SIZE=4 bound bound --
 expect "EF_FDTABLE_SIZE: a higher one by dup" 0 '^Reason +young' env look=why at=:100 "${as[@]}" seen EF_FDTABLE_SIZE=50 number 100 --
 
+# MARK: EF_UDP_RECV_SPIN
+
+# spins COUNT VARIABLE=VALUE...: of a program that waits for datagrams, as `stats` counts them.
+spins() { expect "spins of a UDP receive: ${*:2}" 0 "^spins +process +$1 " env look=stats "${as[@]}" seen "${@:2}" ask --; }
+spins '[1-9][0-9]*' EF_SPIN_USEC=20 EF_UDP_RECV_SPIN=1
+spins '[1-9][0-9]*' EF_POLL_USEC=20
+spins 0 EF_SPIN_USEC=20 EF_TCP_RECV_SPIN=1
+spins 0 EF_POLL_USEC=20 EF_UDP_RECV_SPIN=0
+
 finish

@@ -1,7 +1,7 @@
 """A program that makes sockets, and does to its log what programs do. usage: told.py ACT...
 Each ACT is one of: socket, bound, fork, chroot FOLDER, user, close, dup2, limit BYTES, poor, crowd, number N,
-environment, wait."""
-import ctypes, fcntl, os, resource, signal, socket, sys
+environment, ask, wait."""
+import ctypes, fcntl, os, resource, signal, socket, subprocess, sys
 
 kept = []
 
@@ -22,6 +22,26 @@ def bound():
     kept.append(socket.socket())
     kept[-1].bind(("127.0.0.1", 0))
     return kept[-1]
+
+
+LATE_ECHO = (
+    "import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0))\n"
+    "print(s.getsockname()[1], flush=True)\n"
+    "while True:\n    d, a = s.recvfrom(9); time.sleep(0.001); s.sendto(d, a)\n"
+)
+
+
+def ask():
+    """Waits for datagrams of another program, which come late."""
+    echo = subprocess.Popen([sys.executable, "-c", LATE_ECHO], stdout=subprocess.PIPE)
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.1", 0))
+    s.connect(("127.0.0.1", int(echo.stdout.readline())))
+    for _ in range(300):
+        s.send(b"x")
+        s.recv(9)
+    echo.kill()
+    kept.append(s)
 
 
 def say_once_more():
@@ -72,6 +92,8 @@ for act in acts:
         case "number":
             fcntl.fcntl(bound(), fcntl.F_DUPFD, int(next(acts)))
             kept.pop().close()
+        case "ask":
+            ask()
         case "environment":
             os.environ["EF_TOO_LATE"] = "1"
             os.unsetenv("EF_NO_SUCH")
