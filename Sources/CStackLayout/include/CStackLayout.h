@@ -218,7 +218,9 @@ typedef struct sl_direction {
     uint32_t closed;         ///< 1: the receiver closed in order and reads no more
     uint64_t mark_consumer;
     uint64_t taking_from;    ///< consumer when the receiver began to send by the sender's socket (SL_RX_TAKING)
-    uint64_t reserved1[4];
+    uint32_t waiting_cpu;    ///< of datagrams: where the receiver waited last, +1
+    uint32_t reserved1;
+    uint64_t reserved4[3];
     // rarely written
     uint64_t data_waiters; ///< bit per waiter of the receiving side that wants to know of data
     uint32_t rx_control;     ///< SL_RX_*
@@ -229,7 +231,7 @@ typedef struct sl_direction {
     uint32_t sender_descriptor; ///< the sender's number of the socket, +1: for taking back in its place
     uint32_t reserved3;
     uint64_t offer;          ///< of the slot, in side 0's direction: ticket of an offer; the acceptor claims it by SL_OFFER_CLAIMED
-    uint64_t reserved4[4];
+    uint64_t reserved5[4];
 } sl_direction;
 _Static_assert(offsetof(sl_direction, consumer) == 64, "sl_direction.consumer");
 _Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_waiters");

@@ -15,8 +15,9 @@ import Stacks
     let flags: Int32
     var isPeek: Bool { flags & 0x2 != 0 }
 
-    /// One look, without blocking. Bytes, -EAGAIN, or another -errno. True in `hasOpened`: `Flows.opened` is due.
-    func now(_ hasOpened: inout Bool) -> Int {
+    /// One look, without blocking. Bytes, -EAGAIN, or another -errno. True in `hasOpened`: `Flows.opened` is due. With `comesBack`
+    /// another look follows soon: the kernel's queue, which was looked at just now, is left to that one.
+    func now(_ hasOpened: inout Bool, comesBack: Bool) -> Int {
         guard let flows = unsafe Flows.known(e) else { return takeKernel(&hasOpened) }
         var r = -Int(EAGAIN)
         if unsafe flows.pointee.hasStock == 0 {
@@ -28,12 +29,16 @@ import Stacks
                 r = unsafe ofKernel(flows, &hasOpened)
                 if r == -Int(EAGAIN) { r = unsafe ofRings(flows, &hasOpened) ?? r }
             } else {
-                r = unsafe ofRings(flows, &hasOpened) ?? ofKernel(flows, &hasOpened)
+                if let r = unsafe ofRings(flows, &hasOpened) { return r }
+                if unsafe comesBack || flows.isSilent() { return -Int(EAGAIN) }
+                r = unsafe ofKernel(flows, &hasOpened)
             }
         }
         guard r == -Int(EAGAIN) else { return r }
         if unsafe Flows.lookAround(flows) { return unsafe ofRings(flows, &hasOpened) ?? r }
-        return unsafe settle(flows, &hasOpened)
+        r = unsafe settle(flows, &hasOpened)
+        if r == -Int(EAGAIN) { unsafe flows.noteSilence(e) }
+        return r
     }
 
     /// The kernel's queue is empty: rings that were closed for what it had are opened again.

@@ -39,11 +39,11 @@ private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: Ke
     defer { unsafe e.local.pointee.flowsTx.release() }
     let others = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1) &- 1
     if let flows = unsafe Flows.known(e) {
+        // A refusal is told before anything that lies in a ring.
+        unsafe flows.pointee.kernelLook = 0
         if way.flow >= 0 {
             if let f = unsafe flows.laned(way.flow), unsafe f.pointee.generation == way.generation {
                 unsafe FlowLane.endKernel(f, r >= 0)
-                // A refusal is told before anything that lies in a ring.
-                if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 { unsafe flows.pointee.kernelLook = 0 }
                 if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
             }
         } else if others == 0, let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) {

@@ -16,10 +16,13 @@ import Stacks
     func run() -> Int {
         let dontWait = unsafe call.flags & 0x40 != 0 || e.isNonBlocking
         let (nameRoom, controlRoom) = unsafe (call.msg.pointee.msg_namelen, call.msg.pointee.msg_controllen)
-        var r = look()
+        var trial = unsafe e.pointee.spin_trial
+        let budget = dontWait ? 0 : spinBudget(&trial)
+        var r = look(comesBack: budget != 0)
         if r != -Int(EAGAIN) || dontWait { return r }
+        unsafe e.pointee.spin_trial = trial
         let began = slc_tsc()
-        r = spin(began)
+        if budget != 0 { r = spin(began, budget) }
         while r == -Int(EAGAIN) {
             unsafe call.msg.pointee.msg_namelen = nameRoom
             unsafe call.msg.pointee.msg_controllen = controlRoom
@@ -30,37 +33,44 @@ import Stacks
                 return -Int(EBADF)
             }
             if unsafe interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EINTR) }
-            r = look()
+            r = look(comesBack: false)
         }
         unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: Flows.lastRing(e, began) &- began)
         return r
     }
 
-    private func look() -> Int {
+    private func look(comesBack: Bool) -> Int {
         var hasOpened = false
         unsafe e.local.pointee.flowsRx.acquire()
-        let r = call.now(&hasOpened)
+        let r = call.now(&hasOpened, comesBack: comesBack)
         unsafe e.local.pointee.flowsRx.release()
         if hasOpened { unsafe Flows.opened(e) }
         return r
     }
 
+    /// How long this call may spin; 0: not at all.
+    private func spinBudget(_ trial: inout UInt32) -> UInt64 {
+        guard unsafe slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0 else { return 0 }
+        return unsafe SpinPolicy.budget(.datagram, average: e.pointee.sleep_average_ns, trial: &trial)
+    }
+
     /// Bytes, -EAGAIN: sleep now, or another -errno.
-    private func spin(_ began: UInt64) -> Int {
-        var trial = unsafe e.pointee.spin_trial
-        let budget = unsafe SpinPolicy.budget(.datagram, average: e.pointee.sleep_average_ns, trial: &trial)
-        unsafe e.pointee.spin_trial = trial
-        guard budget != 0, unsafe slc_relaxed_u32(&e.rx.pointee.plain_calls) == 0 else { return -Int(EAGAIN) }
+    private func spin(_ began: UInt64, _ budget: UInt64) -> Int {
         count(StackCounter.spins)
         var looked = began
+        var isNew = true
         while true {
+            let now = slc_tsc()
+            let isLong = unsafe isNew && now &- began > 3 &* process.tickRate
             unsafe e.local.pointee.flowsRx.acquire()
             let hasNews = unsafe Flows.hasNews(e)
+            let isHere = unsafe isLong && Flows.peerIsHere(e)
             unsafe e.local.pointee.flowsRx.release()
-            let now = slc_tsc()
+            if isLong { isNew = false }
+            if isHere && !hasNews { return -Int(EAGAIN) }
             if unsafe hasNews || now &- looked > 20 &* process.tickRate {
                 looked = now
-                let r = look()
+                let r = look(comesBack: true)
                 if r != -Int(EAGAIN) {
                     count(StackCounter.spinsPaid)
                     return r

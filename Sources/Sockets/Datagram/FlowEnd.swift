@@ -57,6 +57,7 @@ extension Flows {
             unsafe flows.pointee.isKnown &= ~bit
             unsafe flows.pointee.isCounted &= ~bit
             unsafe flows.pointee.hasStock &= ~bit
+            unsafe flows.pointee.silent = 0
             unsafe flows.pointee.hasSent &= ~bit
             unsafe flows.pointee.isRinging &= ~bit
             unsafe free(f)

@@ -196,6 +196,24 @@ extension Flows {
         return unsafe flows.news() != nil
     }
 
+    /// Does the peer that was sent to last wait on this CPU? Spinning would keep it from running. Tells it that we wait here.
+    /// Under `flowsRx`.
+    static func peerIsHere(_ e: Endpoint) -> Bool {
+        guard let flows = unsafe known(e), let f = unsafe flows.laned(flows.pointee.lastSent), let rx = unsafe f.rxDirection,
+            let tx = unsafe f.txDirection
+        else { return false }
+        let here = slc_cpu() &+ 1
+        unsafe slc_set_u32(&rx.pointee.waiting_cpu, here)
+        return unsafe slc_relaxed_u32(&tx.pointee.waiting_cpu) == here
+    }
+
+    /// The same, for who does not hold `flowsRx`.
+    static func waitsHere(_ e: Endpoint) -> Bool {
+        unsafe e.local.pointee.flowsRx.acquire()
+        defer { unsafe e.local.pointee.flowsRx.release() }
+        return unsafe peerIsHere(e)
+    }
+
     /// One number that changes with each datagram that comes by a ring.
     static func arrived(_ e: Endpoint) -> UInt64 {
         guard let flows = unsafe known(e) else { return 0 }

@@ -55,6 +55,8 @@ import Stacks
     var turn = 0
     /// Time stamp counter of the last look at the kernel's queue.
     var kernelLook: UInt64 = 0
+    /// The flow of the peer that the socket is connected to, +1, since the kernel's queue was found empty; 0: unknown.
+    var silent = 0
     /// Datagrams that the kernel has dropped for want of room, as far as flows have accounted for them.
     var drops: UInt32 = 0
     /// Bits of flows by whose ring something was sent. Under `flowsTx`.
@@ -141,6 +143,26 @@ extension UnsafeMutablePointer where Pointee == Flows {
         guard UInt64(fresh) >= missing else { return false }
         unsafe pointee.drops &+= missing == 0 ? fresh : UInt32(truncatingIfNeeded: missing)
         return true
+    }
+
+    /// The kernel's queue is empty. What a connected socket gets from now on is its peer's.
+    func noteSilence(_ e: Endpoint) {
+        guard unsafe e.pointee.state == UInt32(SL_ENDPOINT_CONNECTED), let i = unsafe find(e.pointee.remote) else { return }
+        unsafe pointee.silent = i &+ 1
+    }
+
+    /// The peer has sent nothing by the kernel that has not come: its queue need not be asked each time. The peer counts all that
+    /// it sends so, until it leaves the lane, which it says in the word that we send by; one that was killed cannot, for which
+    /// the queue is looked at now and then all the same. Errors come of what we send by the kernel (`kernelLook`).
+    @inline(__always) func isSilent() -> Bool {
+        let i = unsafe pointee.silent &- 1
+        guard i >= 0, unsafe pointee.isCounted & pointee.hasStock & flowBit(i) != 0, let f = unsafe laned(i),
+            let rx = unsafe f.rxDirection, let tx = unsafe f.txDirection
+        else { return false }
+        let control = unsafe slc_relaxed_u32(&tx.pointee.rx_control)
+        return unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 && control != UInt32(SL_RX_GONE)
+            && control != UInt32(SL_RX_WANT)
+            && slc_acquire_u64(&rx.pointee.kernel_begun) == f.rx.pointee.kernel_bytes
     }
 
     /// The flow's endpoint, while it has a lane.

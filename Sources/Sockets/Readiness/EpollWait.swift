@@ -151,7 +151,8 @@ import Stacks
         let budget = unsafe SpinPolicy.budget(.epoll, average: set.pointee.average, trial: &set.pointee.trial)
         guard budget != 0 else { return 0 }
         unsafe set.pointee.lock.acquire()
-        let isHere = unsafe set.pointee.laned > 0 ? set.pointee.watches.map { w in unsafe peerIsHere(w) } ?? false : false
+        var isHere = unsafe set.pointee.laned > 0 ? set.pointee.watches.map { w in unsafe peerIsHere(w) } ?? false : false
+        if let m = unsafe set.pointee.firstRings, unsafe Flows.waitsHere(m.pointee.endpoint) { isHere = true }
         unsafe set.pointee.lock.release()
         if isHere { return 0 }
         count(StackCounter.spins)

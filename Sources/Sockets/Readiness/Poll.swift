@@ -188,6 +188,7 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         unsafe e.pointee.spin_trial = trial
         guard budget != 0 else { return 0 }
         if let rx = unsafe rx, let tx = unsafe tx, unsafe SpinPolicy.peerIsHere(rx, tx) { return 0 }
+        if unsafe e.isDatagram && Flows.waitsHere(e) { return 0 }
         Stacks.count(StackCounter.spins)
         let began = slc_tsc()
         var looked = began
