@@ -49,6 +49,7 @@ extension RingWriter {
         let place = unsafe (offset &- half.pointee.base) & (bytes &- 1)
         var header = sl_record(kind: SL_RECORD_DATAGRAM, bytes: n)
         header.kernel_count = kernelCount
+        unsafe header.options_at = unsafe slc_relaxed_u64(&direction.pointee.ring_end)
         put(header, at: place)
         return unsafe DatagramRoom(
             memory: memory + Int(truncatingIfNeeded: place) + MemoryLayout<sl_record>.size, next: offset &+ wanted)
@@ -65,6 +66,8 @@ extension RingWriter {
     public let memory: UnsafeRawPointer
     public let bytes: Int
     public let kernelCount: UInt64
+    /// The sender's options were the same since its datagram behind this number by the kernel.
+    public let optionsAt: UInt64
     /// What `consume` gives back, with what was left unused before it.
     public let taken: UInt64
 }
@@ -95,7 +98,7 @@ extension RingReader {
             isDamaged = false
             return unsafe Datagram(
                 memory: UnsafeRawPointer(memory + Int(truncatingIfNeeded: position) + MemoryLayout<sl_record>.size), bytes: n,
-                kernelCount: header.kernel_count, taken: skipped &+ size)
+                kernelCount: header.kernel_count, optionsAt: header.options_at, taken: skipped &+ size)
         }
         isDamaged = skipped != 0
         return nil

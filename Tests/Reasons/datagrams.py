@@ -112,7 +112,7 @@ def shared_port():
 
 
 def option():
-    return talked(lambda s: s.setsockopt(socket.IPPROTO_IP, 8, 1))  # IP_PKTINFO
+    return talked(lambda s: s.setsockopt(socket.SOL_SOCKET, 29, 1))  # SO_TIMESTAMP
 
 
 def multicast():

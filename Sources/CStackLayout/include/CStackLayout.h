@@ -110,6 +110,7 @@ _Static_assert(offsetof(sl_endpoint, rx_direction) == 192, "sl_endpoint.rx_direc
 _Static_assert(offsetof(sl_endpoint, rx) == 256, "sl_endpoint.rx");
 _Static_assert(offsetof(sl_endpoint, tx) == 320 && offsetof(sl_endpoint, counters) == 384, "sl_endpoint.tx");
 _Static_assert(sizeof(sl_endpoint) == 640, "sl_endpoint");
+static inline const uint8_t *sl_local_ip(const sl_endpoint *e) { return (const uint8_t *)&e->local.ip; }
 enum {
     SL_EP_FOREIGN = 1,        ///< a plain program may hold it too: no lane
     SL_EP_GIVEN_UP = 2,       ///< no further attempts at a lane
@@ -207,7 +208,7 @@ typedef struct sl_direction {
     uint32_t phase;
     uint32_t ended;          ///< SL_ENDED*: the sender ended in order (shutdown or close after E)
     uint64_t kernel_count;   ///< K of the newest odd phase; of datagrams: how many went by the kernel
-    uint64_t ring_end;       ///< E of the newest even phase
+    uint64_t ring_end;       ///< E of the newest even phase; of datagrams: kernel_begun when the sender changed options last
     uint32_t sender_cpu;     ///< where the sender waits, +1
     uint32_t sender_shared;  ///< the sending side is shared by a fork
     uint64_t kernel_begun;   ///< of datagrams: how many were about to go by the kernel
@@ -247,7 +248,8 @@ typedef struct sl_record {
     uint16_t kind;           ///< SL_RECORD_*
     uint16_t reserved;
     uint64_t kernel_count;   ///< datagrams that the sender had sent by the kernel before this one
-    uint64_t reserved2[2];
+    uint64_t options_at;     ///< of the direction, `ring_end` when it was written
+    uint64_t reserved2;
 } sl_record;
 _Static_assert(sizeof(sl_record) == 32 && SL_RECORD_ALIGNMENT % sizeof(sl_record) == 0, "sl_record");
 

@@ -78,10 +78,10 @@ import Stacks
 
     /// The real receive, counted for the flow of its sender.
     private func takeKernel(_ hasOpened: inout Bool) -> Int {
-        unsafe withSender(msg) {
+        unsafe withSender(e, msg) {
             unsafe slc_recvmsg(fd, msg, flags | 0x40)
         } then: { r, from in
-            if !isPeek { unsafe noteKernel(e, fd, from, r, &hasOpened) }
+            if !isPeek { unsafe noteKernel(e, fd, from, r, msg, &hasOpened) }
         }
     }
 
@@ -116,6 +116,7 @@ import Stacks
             // Of several threads that send, one's datagram by the kernel may overtake another's by the ring.
             if !isCounted || missing < 1 << 62 { unsafe f.rx.pointee.kernel_bytes = d.kernelCount }
         }
+        if unsafe e.local.pointee.told != 0 && !Ancillary.isKnown(f, since: d.optionsAt) { return unsafe Flows.giveAll(f) }
         return unsafe deliver(d, f, reader)
     }
 
@@ -163,9 +164,14 @@ import Stacks
             var from = unsafe slc_address(f.pointee.remote)
             unsafe msg.pointee.msg_namelen = unsafe slc_name_of(&from, name, msg.pointee.msg_namelen)
         }
-        unsafe msg.pointee.msg_controllen = 0
         let isCut = d.bytes > n
-        unsafe msg.pointee.msg_flags = (isCut ? 0x20 : 0) | flags & 0x4000_0000
+        unsafe msg.pointee.msg_flags = 0
+        if unsafe e.local.pointee.told == 0 {
+            unsafe msg.pointee.msg_controllen = 0
+        } else {
+            unsafe Ancillary.give(f, msg)
+        }
+        unsafe msg.pointee.msg_flags |= (isCut ? 0x20 : 0) | flags & 0x4000_0000
         return isCut && flags & 0x20 != 0 ? d.bytes : n
     }
 }
@@ -179,8 +185,27 @@ func nextInRings(_ e: Endpoint) -> Int? {
     return reader.datagram(isDamaged: &isDamaged)?.bytes
 }
 
-/// Makes `call` with a name to tell the sender, one of ours where the program wants none; `then` has it.
-func withSender(_ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, then: (Int, sl_address) -> Void) -> Int {
+/// Makes `call` with a name to tell the sender, and with room for ancillary data that flows need, ours where the program wants
+/// none; `then` has them.
+func withSender(
+    _ e: Endpoint, _ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, then: (Int, sl_address) -> Void
+) -> Int {
+    if unsafe e.local.pointee.told == 0 || msg.pointee.msg_control != nil && msg.pointee.msg_controllen != 0 {
+        return unsafe withName(msg, call, then)
+    }
+    let old = unsafe msg.pointee.msg_control
+    return unsafe withUnsafeTemporaryAllocation(byteCount: Ancillary.size, alignment: 16) { room -> Int in
+        unsafe msg.pointee.msg_control = room.baseAddress
+        unsafe msg.pointee.msg_controllen = room.count
+        let r = unsafe withName(msg, call, then)
+        unsafe msg.pointee.msg_control = unsafe old
+        if unsafe r >= 0 && msg.pointee.msg_controllen != 0 { unsafe msg.pointee.msg_flags |= Ancillary.isCut }
+        unsafe msg.pointee.msg_controllen = 0
+        return r
+    }
+}
+
+private func withName(_ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, _ then: (Int, sl_address) -> Void) -> Int {
     var name = sockaddr_in6()
     let own = unsafe msg.pointee.msg_name == nil
     return unsafe withUnsafeMutablePointer(to: &name) { n -> Int in
@@ -202,10 +227,13 @@ func withSender(_ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, then: (I
 }
 
 /// A datagram came by the kernel. Under `flowsRx`.
-func noteKernel(_ e: Endpoint, _ fd: Int32, _ from: sl_address, _ n: Int, _ hasOpened: inout Bool) {
+func noteKernel(
+    _ e: Endpoint, _ fd: Int32, _ from: sl_address, _ n: Int, _ msg: UnsafeMutablePointer<msghdr>, _ hasOpened: inout Bool
+) {
     unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(n)
     if let flows = unsafe Flows.known(e), let i = unsafe flows.find(from), let f = unsafe flows.laned(i) {
         unsafe f.rx.pointee.kernel_bytes &+= 1
+        if unsafe e.local.pointee.told != 0 && flows.pointee.isCounted & flowBit(i) != 0 { unsafe Ancillary.keep(f, msg) }
         // A process that has ended may have a successor at its address.
         if unsafe FlowLane.peerIsGone(f) && !flows.hasNews(i) {
             unsafe Flows.retire(e, flows, i)

@@ -19,7 +19,7 @@ func datagramSend(
     while true {
         way = KernelWay()
         if unsafe Flows.hasOpen(e) {
-            let r = unsafe sendByRing(e, &source, remote, isPlain && flags & ~ringFlags == 0, &way)
+            let r = unsafe sendByRing(e, &source, remote, flags, isPlain, &way)
             if r != useKernel { return r }
         }
         _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
@@ -77,11 +77,12 @@ private func countKernel(_ e: Endpoint, _ r: Int) -> Int {
 
 @inline(__always)
 private func sendByRing(
-    _ e: Endpoint, _ source: inout UserBytes, _ remote: sl_address, _ fits: Bool, _ way: inout KernelWay
+    _ e: Endpoint, _ source: inout UserBytes, _ remote: sl_address, _ flags: Int32, _ isPlain: Bool, _ way: inout KernelWay
 ) -> Int {
     unsafe e.local.pointee.flowsTx.acquire()
     defer { unsafe e.local.pointee.flowsTx.release() }
     guard let flows = unsafe Flows.known(e) else { return useKernel }
+    let fits = isPlain && flags & ~ringFlags == 0
     var i = unsafe flows.pointee.lastSent
     if unsafe !flows.isFlow(i, remote) {
         guard let found = unsafe flows.find(remote) else { return useKernel }
@@ -89,7 +90,7 @@ private func sendByRing(
         unsafe flows.pointee.lastSent = i
     }
     guard let f = unsafe flows.laned(i), unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) != 0 else { return useKernel }
-    if fits {
+    if unsafe fits && flows.pointee.mustPass & flowBit(i) == 0 {
         let r = unsafe FlowLane.sendNow(f, &source)
         if r != useKernel {
             unsafe flows.pointee.hasSent |= flowBit(i)
@@ -98,6 +99,9 @@ private func sendByRing(
     }
     way = unsafe KernelWay(flow: i, generation: f.pointee.generation, rings: FlowLane.passBy(flows, i, f))
     unsafe FlowLane.beginKernel(f)
+    unsafe flows.pointee.mustPass &= ~flowBit(i)
+    // With options of its own, perhaps.
+    if !isPlain { unsafe Ancillary.senderChanged(flows, i, f) }
     return useKernel
 }
 

@@ -104,13 +104,13 @@ import Stacks
         var r = lookAgain
         if !hasNews && isWhole {
             count(StackCounter.sleeps)
-            r = unsafe withSender(msg) {
+            r = unsafe withSender(e, msg) {
                 unsafe sluice_real_recvmsg(fd, msg, call.flags)
             } then: { r, from in
                 guard unsafe !call.isPeek && e.pointee.generation == generation else { return }
                 letGo(generation, &isCounted)
                 unsafe e.local.pointee.flowsRx.acquire()
-                unsafe noteKernel(e, fd, from, r, &hasOpened)
+                unsafe noteKernel(e, fd, from, r, msg, &hasOpened)
                 unsafe e.local.pointee.flowsRx.release()
             }
         } else if !hasNews {

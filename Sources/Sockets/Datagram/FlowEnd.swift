@@ -58,6 +58,7 @@ extension Flows {
             unsafe flows.pointee.isCounted &= ~bit
             unsafe flows.pointee.hasStock &= ~bit
             unsafe flows.pointee.silent = 0
+            unsafe flows.pointee.mustPass &= ~bit
             unsafe flows.pointee.hasSent &= ~bit
             unsafe flows.pointee.isRinging &= ~bit
             unsafe free(f)
@@ -69,6 +70,7 @@ extension Flows {
     private static func free(_ f: Endpoint) {
         unsafe process.lock.acquire()
         unsafe Rendezvous.withdraw(f)
+        unsafe Ancillary.free(f)
         unsafe process.lock.release()
         if unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK) { unsafe Lane.detach(f) }
         unsafe f.pointee.descriptors = 0
@@ -88,6 +90,12 @@ extension Flows {
         unsafe shut(d)
         unsafe FlowGift.give(f, d)
         _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE))
+    }
+
+    /// A datagram in the ring cannot be told of as the kernel would: the kernel carries it, and all that follows. Under `flowsRx`.
+    static func giveAll(_ f: Endpoint) -> Int? {
+        unsafe leave(f, .option, true)
+        return nil
     }
 
     /// Behind this a sender that was just writing has done so, or never will.

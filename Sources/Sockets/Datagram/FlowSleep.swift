@@ -23,7 +23,9 @@ extension Flows {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
             guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection else { continue }
-            let isClosed = unsafe close(d, f, state)
+            // The sender opens a ring again that is asleep; one that is shut, we do.
+            let mayBeOpened = unsafe e.local.pointee.told == 0 || Ancillary.isKnown(f)
+            let isClosed = unsafe close(d, f, mayBeOpened ? state : UInt32(SL_RX_SHUT))
             if !isClosed { isWhole = false }
             if unsafe !isClosed || flows.hasNews(i) {
                 unsafe flows.pointee.hasStock |= flowBit(i)
@@ -96,6 +98,7 @@ extension Flows {
 
     private static func mayOpen(_ e: Endpoint, _ f: Endpoint) -> Bool {
         unsafe sleepers(e) == 0 && f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0
+            && (e.local.pointee.told == 0 || Ancillary.isKnown(f))
     }
 
     private static func open(_ e: Endpoint, _ f: Endpoint, _ d: Direction, _ control: UInt32) -> Bool {

@@ -63,6 +63,8 @@ import Stacks
     var hasSent: UInt64 = 0
     /// Bits of flows whose receiver is being woken by a datagram that is on its way. Under `flowsTx`.
     var isRinging: UInt64 = 0
+    /// Bits of flows whose next datagram goes by the kernel. Under `flowsTx`.
+    var mustPass: UInt64 = 0
     /// The flow that was sent to last. Under `flowsTx`.
     var lastSent = 0
     var entries: UnsafeMutablePointer<Flow>

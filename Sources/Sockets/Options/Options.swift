@@ -104,7 +104,10 @@ public func setsockopt(
     let takesAll = level == solSocket && name == 42
     if unsafe e.isDatagram {
         let isOfPort = level == solSocket && (name == SO_REUSEADDR || name == SO_REUSEPORT)
-        if changesDatagrams(level, name) { unsafe Flows.exclude(e, isOfPort ? .sharedPort : .option) }
+        if Ancillary.isOfSender(level, name) { unsafe Ancillary.senderChanged(e) }
+        let told = Ancillary.bit(level, name)
+        if unsafe told != 0 && !Flows.hasOpen(e) { return unsafe setTold(e, fd, level, name, value, length) }
+        if told != 0 || changesDatagrams(level, name) { unsafe Flows.exclude(e, isOfPort ? .sharedPort : .option) }
     } else if handsBack(level, name) {
         unsafe Lane.handBack(e, fd, .option, foreign: takesAll)
     }
@@ -118,6 +121,27 @@ public func setsockopt(
             unsafe Lane.setKernelLowWater(fd, 1, e)
         }
     }
+    return r
+}
+
+/// A UDP socket without lanes wants to be told more with its datagrams, or less: rings can tell that, too.
+private func setTold(
+    _ e: Endpoint, _ fd: Int32, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32
+) -> Int {
+    let r = unsafe slc_setsockopt(fd, level, name, value, length)
+    var isOn: Int32 = 0
+    var n: UInt32 = 4
+    let bit = Ancillary.bit(level, name)
+    // Who opens a lane at this moment looks at the bits under this lock.
+    unsafe e.local.pointee.flowsRx.acquire()
+    if unsafe slc_getsockopt(fd, level, name, &isOn, &n) != 0 || isOn != 0 {
+        unsafe e.local.pointee.told |= bit
+    } else {
+        unsafe e.local.pointee.told &= ~bit
+    }
+    unsafe e.local.pointee.flowsRx.release()
+    // Rings that were open before have datagrams of which nothing more is known.
+    if unsafe Flows.hasOpen(e) { unsafe Flows.exclude(e, .option) }
     return r
 }
 

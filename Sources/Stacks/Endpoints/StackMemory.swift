@@ -215,6 +215,9 @@ public enum StackMemory {
     /// Of a UDP socket: what its calls change in its flows, receiving and sending (Sockets).
     public var flowsRx = PrivateLock()
     public var flowsTx = PrivateLock()
+    /// Of a UDP socket: bits of the options by which it is told more than the sender of a datagram; of a flow, what it is told (Sockets).
+    public var told: UInt8 = 0
+    public var ancillary: UnsafeMutableRawPointer? = nil
     /// First membership in an epoll set (Sockets).
     public var memberships: UnsafeMutableRawPointer? = nil
     /// Number of the descriptor last used for it, for calls of our own.
