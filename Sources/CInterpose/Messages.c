@@ -35,6 +35,8 @@ int sli_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
             if (messages[i].msg_hdr.msg_controllen) sli_pass_message(&messages[i].msg_hdr);
         return SLI_REAL(sendmmsg)(fd, messages, count, flags);
     }
+    long batch = sluice_sendmmsg(fd, entry, messages, count, flags);
+    if (batch != SLUICE_ONE_BY_ONE) return (int)sli_result(batch);
     unsigned done = 0;
     long sent = 0;
     for (; done < count && done < MAX_MESSAGES; done++) {
@@ -66,6 +68,8 @@ int sli_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, st
             if (messages[i].msg_hdr.msg_controllen) sli_made_by_message(&messages[i].msg_hdr);
         return got;
     }
+    long batch = sluice_recvmmsg(fd, entry, messages, count, flags, timeout);
+    if (batch != SLUICE_ONE_BY_ONE) return (int)sli_result(batch);
     int64_t allowed = sli_nanoseconds(timeout);
     if (timeout && allowed < 0) return (int)sli_result(allowed);
     uint64_t now = timeout ? slc_now_ns() : 0;

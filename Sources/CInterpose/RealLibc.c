@@ -77,6 +77,12 @@ long sluice_real_connect(int fd, const struct sockaddr *address, socklen_t lengt
 }
 long sluice_real_recvmsg(int fd, struct msghdr *msg, int flags) { SLI_KEEPING_ERRNO(SLI_REAL(recvmsg)(fd, msg, flags)); }
 long sluice_real_sendmsg(int fd, const struct msghdr *msg, int flags) { SLI_KEEPING_ERRNO(SLI_REAL(sendmsg)(fd, msg, flags)); }
+long sluice_real_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout) {
+    SLI_KEEPING_ERRNO(SLI_REAL(recvmmsg)(fd, messages, count, flags, timeout));
+}
+long sluice_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    SLI_KEEPING_ERRNO(SLI_REAL(sendmmsg)(fd, messages, count, flags));
+}
 long sluice_real_readv(int fd, const struct iovec *iov, size_t count) { SLI_KEEPING_ERRNO(SLI_REAL(readv)(fd, iov, (int)count)); }
 long sluice_real_writev(int fd, const struct iovec *iov, size_t count) {
     SLI_KEEPING_ERRNO(SLI_REAL(writev)(fd, iov, (int)count));

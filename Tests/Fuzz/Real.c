@@ -12,6 +12,14 @@ long sluice_real_send(int fd, const void *buffer, size_t length, int flags, int 
 }
 long sluice_real_recvmsg(int fd, struct msghdr *msg, int flags) { return slc_recvmsg(fd, msg, flags | MSG_DONTWAIT); }
 long sluice_real_sendmsg(int fd, const struct msghdr *msg, int flags) { return slc_sendmsg(fd, msg, flags | MSG_DONTWAIT | MSG_NOSIGNAL); }
+long sluice_real_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout) {
+    (void)fd, (void)messages, (void)count, (void)flags, (void)timeout;
+    return SLUICE_ONE_BY_ONE;
+}
+long sluice_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    (void)fd, (void)messages, (void)count, (void)flags;
+    return SLUICE_ONE_BY_ONE;
+}
 long sluice_real_readv(int fd, const struct iovec *iov, size_t count) {
     struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = count};
     return slc_recvmsg(fd, &m, MSG_DONTWAIT);

@@ -109,6 +109,14 @@ long sluice_sendmsg(int fd, uint64_t entry, const struct msghdr *m, const struct
     (void)call;
     return ENDPOINT(sendmsg), m ? sluice_real_sendmsg(fd, m, flags) : sluice_real_writev(fd, v, n);
 }
+long sluice_recvmmsg(int fd, uint64_t entry, struct mmsghdr *m, unsigned n, int flags, struct timespec *t) {
+    (void)m, (void)n, (void)flags, (void)t;
+    return ENDPOINT(recvmsg), SLUICE_ONE_BY_ONE;
+}
+long sluice_sendmmsg(int fd, uint64_t entry, struct mmsghdr *m, unsigned n, int flags) {
+    (void)m, (void)n, (void)flags;
+    return ENDPOINT(sendmsg), SLUICE_ONE_BY_ONE;
+}
 long sluice_sendfile(int fd, uint64_t entry, int in, off_t *o, size_t n) { return ENDPOINT(sendfile), sluice_real_sendfile(fd, in, o, n); }
 void sluice_hand_back(int fd, uint64_t entry, uint32_t reason) { ENDPOINT(hand_back), (void)reason, store(fd, SLC_FD_NONE); }
 _Bool sluice_give_back(void) { return SEEN(give_back), 0; }

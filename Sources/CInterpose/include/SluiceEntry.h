@@ -37,6 +37,9 @@ long sluice_send(int fd, uint64_t entry, const void *buffer, size_t length, int 
 /// readv, recvmsg, recvfrom with an address. `msg` is null for readv; else its name, control and flags are filled too.
 long sluice_recvmsg(int fd, uint64_t entry, struct msghdr *msg, const struct iovec *iov, size_t count, int flags, int call);
 long sluice_sendmsg(int fd, uint64_t entry, const struct msghdr *msg, const struct iovec *iov, size_t count, int flags, int call);
+/// Several messages by one call of the kernel's, where that is all there is; else SLUICE_ONE_BY_ONE.
+long sluice_recvmmsg(int fd, uint64_t entry, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout);
+long sluice_sendmmsg(int fd, uint64_t entry, struct mmsghdr *messages, unsigned count, int flags);
 /// sendfile with our socket as the target. `offset` may be null.
 long sluice_sendfile(int fd, uint64_t entry, int in, off_t *offset, size_t count);
 /// Before a real call of a kind that we don't serve takes bytes from or puts bytes to the socket (splice, aio, fdopen,

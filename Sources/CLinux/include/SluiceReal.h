@@ -4,6 +4,9 @@
 #include "CLinux.h"
 #include <sys/uio.h>
 
+/// In place of a result of sluice_recvmmsg and sluice_sendmmsg: each message is to be a call of its own.
+#define SLUICE_ONE_BY_ONE (-100010L)
+
 /// Which libc call arrives; decides details that differ (length 0, cancellation, names in logs).
 enum sluice_call {
     SLUICE_CALL_READ, SLUICE_CALL_READV, SLUICE_CALL_RECV, SLUICE_CALL_RECVFROM, SLUICE_CALL_RECVMSG,
@@ -17,6 +20,8 @@ long sluice_real_recv(int fd, void *buffer, size_t length, int flags, int call);
 long sluice_real_send(int fd, const void *buffer, size_t length, int flags, int call);
 long sluice_real_recvmsg(int fd, struct msghdr *msg, int flags);
 long sluice_real_sendmsg(int fd, const struct msghdr *msg, int flags);
+long sluice_real_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout);
+long sluice_real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
 long sluice_real_readv(int fd, const struct iovec *iov, size_t count);
 long sluice_real_writev(int fd, const struct iovec *iov, size_t count);
 long sluice_real_ppoll(struct pollfd *fds, size_t count, const struct timespec *timeout, const sigset_t *mask);

@@ -12,6 +12,13 @@ private func connectedTo(_ e: Endpoint) -> sl_address? {
     unsafe e.pointee.state == UInt32(SL_ENDPOINT_CONNECTED) ? e.pointee.remote : nil
 }
 
+/// To whom a message goes; nil: nobody, or the kernel must judge.
+func destination(_ e: Endpoint, _ m: msghdr) -> sl_address? {
+    guard let name = unsafe m.msg_name, unsafe m.msg_namelen > 0 else { return unsafe connectedTo(e) }
+    var to = slc_address()
+    return unsafe slc_address_of(name, m.msg_namelen, &to) == 0 && to.family == e.pointee.family ? sl_address(to) : nil
+}
+
 func datagramSend(_ e: Endpoint, _ fd: Int32, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: n)
     var source = unsafe UserBytes(&part, 1)
@@ -29,11 +36,7 @@ func datagramSend(
     var isPlain = n >= 0 && n <= 1024
     if let m = unsafe msg {
         isPlain = unsafe isPlain && m.pointee.msg_controllen == 0
-        if let name = unsafe m.pointee.msg_name, unsafe m.pointee.msg_namelen > 0 {
-            var to = slc_address()
-            let isKnown = unsafe slc_address_of(name, m.pointee.msg_namelen, &to) == 0 && to.family == e.pointee.family
-            remote = isKnown ? sl_address(to) : nil
-        }
+        remote = unsafe destination(e, m.pointee)
     }
     let parts = unsafe isPlain ? iov ?? noParts(n) : nil
     guard let parts = unsafe parts else {

@@ -14,7 +14,12 @@ func datagramSend(
 ) -> Int {
     // MSG_MORE: what follows is part of the same datagram.
     if unsafe flags & 0x8000 != 0 && e.pointee.flags & UInt32(SL_EP_OPTION) == 0 { unsafe Flows.exclude(e, .option) }
-    guard let remote else { return unsafe countKernel(e, real()) }
+    guard let remote else {
+        let r = unsafe countKernel(e, real())
+        // By another family's name for a peer: no flow has counted it.
+        if unsafe r >= 0 && Flows.hasOpen(e) { unsafe Flows.exclude(e, .option) }
+        return r
+    }
     var way: KernelWay
     while true {
         way = KernelWay()
