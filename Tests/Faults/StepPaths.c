@@ -3,6 +3,8 @@
 #include <spawn.h>
 #include <sys/epoll.h>
 
+const char *const third = "with a sharer";
+
 static void peer_sends_200(struct round *r, int fd) {
     if (!send_next(r, PEER, fd, 200)) round_problem(r, PEER, "send before: %s", strerror(errno));
 }

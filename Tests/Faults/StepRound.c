@@ -3,7 +3,7 @@
 #include <sys/ptrace.h>
 
 int stopped_ms = 10;
-static const char *const who_names[] = {"peer", "victim", "sharer"};
+static const char *const who_names[] = {"peer", "victim", "third", "successor"};
 static struct round *r;
 static bool is_private, peer_told;
 
@@ -76,12 +76,12 @@ static void collect_rest(struct outcome *o) {
     if (is_private && open_names() > 0) complain(o, "%d names stay behind", open_names());
 }
 
-/// Every byte came, and none that nobody sent. Asked when all have ended, for a byte may arrive before its sender knows.
+/// Every byte (or datagram) came, and none that nobody sent. Asked when all have ended, for a byte may arrive before its sender knows.
 static void count_bytes(struct outcome *o) {
     long sent = r->sent[VICTIM], most = r->mode == KILL ? r->most : sent;
-    if (r->got[VICTIM] < sent) complain(o, "%ld bytes came of %ld that were sent", r->got[VICTIM], sent);
-    if (r->got[VICTIM] > most) complain(o, "%ld bytes came, but at most %ld were sent", r->got[VICTIM], most);
-    if (r->got[SHARER] != r->sent[SHARER]) complain(o, "%ld bytes of the sharer came of %ld", r->got[SHARER], r->sent[SHARER]);
+    if (r->got[VICTIM] < sent) complain(o, "%ld came of %ld that were sent", r->got[VICTIM], sent);
+    if (r->got[VICTIM] > most) complain(o, "%ld came, but at most %ld were sent", r->got[VICTIM], most);
+    if (r->got[SHARER] != r->sent[SHARER]) complain(o, "of %s %ld came of %ld", third, r->got[SHARER], r->sent[SHARER]);
 }
 
 /// Sets up a round; false with a reason. The victim stands before its call then.
@@ -141,6 +141,7 @@ static void release(pid_t victim, enum reached reached, struct outcome *o) {
 }
 
 static void go_on(pid_t peer, pid_t victim, enum reached reached, struct outcome *o) {
+    r->cut_off = true;
     tell_peer(r);
     if (r->has_sharer) let_go(r, SHARER);
     if (r->mode != KILL && reached != GONE) {

@@ -88,7 +88,7 @@ struct variant {
 };
 static const char *name_of(const struct variant *v) {
     static char text[100];
-    snprintf(text, sizeof text, "%s, victim %s, %s, %s", v->path->name, v->connects ? "connects" : "accepts", v->shared ? "with a sharer" : "alone", mode_names[v->mode]);
+    snprintf(text, sizeof text, "%s, victim %s, %s, %s", v->path->name, v->connects ? "connects" : "accepts", v->shared ? third : "alone", mode_names[v->mode]);
     return text;
 }
 

@@ -3,10 +3,15 @@
 ///     driver --fork--> peer      the other end of the connection
 ///            --fork--> victim    traced; its call stands between two breakpoint instructions
 ///                      --fork--> sharer   in half of the rounds: goes on with the victim's socket
+///
+/// Of UDP (Datagram*.c) the peer forks before it has a socket: in half of the rounds a neighbour, in the sharer's place, which
+/// talks with the peer from a socket of its own; and a successor, which takes the victim's address when that has ended.
 #pragma once
 #include "Faults.h"
 
-enum who { PEER, VICTIM, SHARER, EVERYONE };
+enum who { PEER, VICTIM, SHARER, SUCCESSOR, EVERYONE };
+/// "a sharer", or who is there in its place.
+extern const char *const third;
 /// What happens after instruction n: the victim is killed; stopped for a while; or runs a handler.
 enum mode { KILL, STOP, SIGNAL, MODES };
 /// What the peer does while the call runs.
@@ -37,6 +42,14 @@ struct round {
     volatile long read_by_victim;
     volatile long stage[EVERYONE]; ///< for the report of one who hangs
     volatile pid_t sharer;
+    // of UDP; what is counted is datagrams
+    volatile int victim_port, neighbour_port;
+    volatile bool connected, victim_ready;
+    volatile bool cut_off;         ///< the victim is dead, or stands where it was cut off
+    volatile long before[EVERYONE]; ///< sent before the call
+    volatile int warm[EVERYONE];   ///< how many came by the ring, one after the other
+    volatile bool warmed;
+    volatile long last[EVERYONE];  ///< how many it will have sent in all; 0: not known yet
     char problem[EVERYONE][200];
     int ready[2], go[EVERYONE][2]; ///< pipes of the driver
 };

@@ -22,6 +22,7 @@ build_driver() {
 }
 build_driver hostile Hostile.c HostileVictim.c HostileActs.c HostileSpeaks.c || exit 1
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
+build_driver datagram-steps Steps.c StepRound.c StepTrace.c DatagramEnds.c DatagramPaths.c || exit 1
 for driver in kills namespaces impostor storms shortage alarms users limits pairs sharers refusals containers; do build_driver "$driver" "${driver^}.c" || exit 1; done
 
 # driver NAME SECONDS VARIABLE=VALUE... -- COMMAND...: shows what a driver says and adds its counts.
@@ -45,8 +46,8 @@ driver() {
 
 preload=LD_PRELOAD=$library
 seed=${SLUICE_SEED:-$(date +%s)}
-points=(--points 300) few=(--points 50) kills=100 limit=600
-if [ "$all" -eq 1 ]; then points=(--all) few=(--points 300) kills=1000 limit=14000; fi
+points=(--points 300) few=(--points 50) datagrams=(--points 60) kills=100 limit=600
+if [ "$all" -eq 1 ]; then points=(--all) datagrams=(--all) few=(--points 300) kills=1000 limit=14000; fi
 # One page in a ring and no spinning: short paths that sleep.
 small=(SLUICE_RING_BYTES=4096 EF_SPIN_USEC=0)
 
@@ -54,6 +55,10 @@ small=(SLUICE_RING_BYTES=4096 EF_SPIN_USEC=0)
 driver "calls cut off, on the kernel" 300 -- ./steps "${few[@]}" --seed "$seed"
 driver "calls cut off, on the lane" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
 driver "calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
+
+driver "UDP calls cut off, on the kernel" 300 -- ./datagram-steps "${few[@]}" --seed "$seed"
+driver "UDP calls cut off, on the lane" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./datagram-steps "${datagrams[@]}" --seed "$seed"
+driver "UDP calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./datagram-steps "${points[@]}" --seed "$seed"
 
 if [ "$all" -eq 1 ]; then
     driver "calls that stand still for a second" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps --mode stop --stop 1000 --points 40 --seed "$seed"

@@ -102,8 +102,8 @@ private func sendByRing(
             return r
         }
     }
-    way = unsafe KernelWay(flow: i, generation: f.pointee.generation, rings: FlowLane.passBy(flows, i, f))
     unsafe FlowLane.beginKernel(f)
+    way = unsafe KernelWay(flow: i, generation: f.pointee.generation, rings: FlowLane.passBy(flows, i, f))
     unsafe flows.pointee.mustPass &= ~flowBit(i)
     // With options of its own, perhaps.
     if !isPlain { unsafe Ancillary.senderChanged(flows, i, f) }
@@ -184,10 +184,12 @@ enum FlowLane {
         return n
     }
 
-    /// This datagram goes by the kernel. True: it wakes the receiver, and `hasRung` is due behind it.
+    /// This datagram, which is counted as begun, goes by the kernel. True: it wakes the receiver, and `hasRung` is due behind it.
     @inline(never) static func passBy(_ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ f: Endpoint) -> Bool {
         guard let d = unsafe f.txDirection else { return false }
-        let control = unsafe slc_acquire_u32(&d.pointee.rx_control)
+        slc_fence()
+        var control = unsafe slc_acquire_u32(&d.pointee.rx_control)
+        if control == UInt32(SL_RX_TAKING) { control = unsafe FlowGift.await(f, d) }
         if control == UInt32(SL_RX_GONE) || control == UInt32(SL_RX_WANT) { unsafe leave(f, d, control) }
         // Behind it the ring stays closed until the receiver has found the kernel's queue empty.
         if control == UInt32(SL_RX_OPEN) { _ = unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_SHUT)) }

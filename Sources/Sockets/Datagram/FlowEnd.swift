@@ -87,8 +87,7 @@ extension Flows {
             if isNew { _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE)) }
             return
         }
-        unsafe shut(d)
-        unsafe FlowGift.give(f, d)
+        unsafe FlowGift.give(f, d, after: shut(d))
         _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE))
     }
 
@@ -98,16 +97,17 @@ extension Flows {
         return nil
     }
 
-    /// Behind this a sender that was just writing has done so, or never will.
-    private static func shut(_ d: Direction) {
+    /// Behind this a sender that was just writing has done so, or never will; and none sends by the kernel before the gift is
+    /// over. What the ring is after that.
+    private static func shut(_ d: Direction) -> UInt32 {
         var turns = 0
         while true {
             let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
             if control == UInt32(SL_RX_WRITING) && turns < 4000 {
                 turns += 1
                 slc_pause()
-            } else if unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_GONE)) {
-                return
+            } else if unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_TAKING)) {
+                return UInt32(control == UInt32(SL_RX_WANT) ? SL_RX_WANT : SL_RX_GONE)
             }
         }
     }

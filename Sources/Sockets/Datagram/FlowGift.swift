@@ -11,15 +11,19 @@ enum FlowGift {
     /// More than a ring and a receive buffer hold by default.
     private static var room: Int { 4 << 20 }
 
-    static func give(_ f: Endpoint, _ d: Direction) {
+    /// The ring is TAKING, so that nothing overtakes the gift; behind it is what `after` says.
+    static func give(_ f: Endpoint, _ d: Direction, after: UInt32) {
+        var after = after
+        defer { _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_TAKING), after) }
         guard unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, let reader = unsafe f.reader else { return }
         var isDamaged = false
         guard reader.datagram(isDamaged: &isDamaged) != nil else { return }
         guard let socket = unsafe TakeBack.senderSocket(f, d) else {
-            _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE), UInt32(SL_RX_WANT))
+            if after == UInt32(SL_RX_GONE) { after = UInt32(SL_RX_WANT) }
             return
         }
         defer { _ = slc_close(socket) }
+        unsafe awaitKernel(d)
         guard let memory = unsafe Memory.anonymous(room) else { return }
         defer { _ = unsafe slc_munmap(memory, room) }
         let n = unsafe collect(f, reader, memory)
@@ -29,6 +33,29 @@ enum FlowGift {
             unsafe FlowLane.send(memory + at + 8, bytes, by: socket, to: f.pointee.local)
             at += size(bytes)
         }
+    }
+
+    /// What the sender had begun to send by the kernel before the ring was closed lies in the queue, then, or comes late.
+    private static func awaitKernel(_ d: Direction) {
+        let end = slc_now_ns() &+ 50_000_000
+        while unsafe slc_acquire_u64(&d.pointee.kernel_begun) != slc_acquire_u64(&d.pointee.kernel_count) && slc_now_ns() < end {
+            var pause = timespec(tv_sec: 0, tv_nsec: 20_000)
+            _ = unsafe slc_ppoll(nil, 0, &pause, nil)
+        }
+    }
+
+    /// The receiver is just sending what was unread by this socket, and a datagram of ours, which is begun, shall not overtake it.
+    /// A receiver that does not end is waited for once. What the ring is then. Under `flowsTx`.
+    @inline(never) static func await(_ f: Endpoint, _ d: Direction) -> UInt32 {
+        if unsafe f.tx.pointee.flags & UInt32(SL_HALF_AWAITED) == 0 {
+            unsafe FlowLane.endKernel(f, false)
+            unsafe TakeBack.awaitReceiver(d)
+            unsafe FlowLane.beginKernel(f)
+        }
+        if unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_TAKING), UInt32(SL_RX_GONE)) {
+            unsafe f.tx.pointee.flags |= UInt32(SL_HALF_AWAITED)
+        }
+        return unsafe slc_acquire_u32(&d.pointee.rx_control)
     }
 
     private static func size(_ bytes: Int) -> Int { (8 + bytes + 7) & ~7 }

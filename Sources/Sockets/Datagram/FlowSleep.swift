@@ -92,7 +92,10 @@ extension Flows {
         while bits != 0 {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
-            if let f = unsafe flows.laned(i), let d = unsafe f.rxDirection { unsafe FlowGift.give(f, d) }
+            guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection,
+                unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_SHUT), UInt32(SL_RX_TAKING))
+            else { continue }
+            unsafe FlowGift.give(f, d, after: UInt32(SL_RX_SHUT))
         }
     }
 
