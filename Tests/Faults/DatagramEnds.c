@@ -226,7 +226,9 @@ static void while_it_runs(struct round *r, int fd) {
             while (r->got[VICTIM] < r->path->sends + r->before[VICTIM] && r->got[SUCCESSOR] == 0)
                 if (serve_one(r, fd, 0) == VICTIM && !send_one(r, PEER, fd, SMALL) && errno != ECONNREFUSED) round_problem(r, PEER, "send: %s", strerror(errno));
             break;
-        default: await_go(r, PEER, r->go[PEER][0]);
+        default:
+            await_go(r, PEER, r->go[PEER][0]);
+            if (r->path->then_peer) r->path->then_peer(r, fd);
     }
 }
 

@@ -85,9 +85,11 @@ static void epoll_and_recv(struct round *r, int fd) {
 
 const struct path paths[] = {
     {"send", 0, true, IDLE, .sends = 1, .call = send_1},
+    {"send, left", 0, true, IDLE, .then_peer = give_away, .sends = 1, .call = send_1},
     {"wake", 0, true, LISTENING, .sends = 1, .call = send_1},
     {"full", 0, true, IDLE, .before = victim_fills, .sends = 3, .call = send_3},
     {"pass by", 0, true, IDLE, .sends = 2, .call = send_large},
+    {"pass by, left", 0, true, IDLE, .then_peer = give_away, .sends = 2, .call = send_large},
     {"recv", 0, true, IDLE, .before_peer = peer_sends_3, .before = await_3, .call = recv_1},
     {"recv by both", 0, true, IDLE, .before_peer = peer_sends_by_both, .before = await_3, .call = recv_3},
     {"sleep", 0, true, ANSWERING, .victim_sleeps = true, .call = recv_1},

@@ -72,6 +72,8 @@ static void collect(pid_t pid, enum who who, struct outcome *o) {
 static void collect_rest(struct outcome *o) {
     if (r->sharer) collect(r->sharer, SHARER, o);
     int status;
+    // Behind a failure some are only about to end.
+    for (int64_t end = now_ms() + LIMIT_MS; o->why[0] && now_ms() < end && waitpid(-1, &status, WNOHANG | __WALL) >= 0;) breathe();
     if (waitpid(-1, &status, WNOHANG | __WALL) >= 0) complain(o, "a process stays behind");
     if (is_private && open_names() > 0) complain(o, "%d names stay behind", open_names());
 }
@@ -100,7 +102,8 @@ static bool set_up(const struct path *path, enum mode mode, bool connects, bool 
     if (ready && (path->during == LISTENING || path->during == FEEDING)) ready = wait_asleep(*peer);
     if (ready) let_go(r, VICTIM);
     if (ready && waitpid(*victim, &status, __WALL) == *victim && WIFSTOPPED(status)) return true;
-    complain(o, "set-up: peer at stage %ld, victim at stage %ld, status %#x", r->stage[PEER], r->stage[VICTIM], status);
+    complain(o, "set-up: peer at stage %ld, victim at stage %ld, status %#x; they sent %ld and %ld, and got %ld and %ld", r->stage[PEER],
+             r->stage[VICTIM], status, r->sent[PEER], r->sent[VICTIM], r->got[VICTIM], r->read_by_victim);
     end_process(*victim);
     end_process(*peer);
     if (r->sharer) end_process(r->sharer);

@@ -68,6 +68,7 @@ struct path {
     long sends;         ///< bytes that the call sends
     void (*before_peer)(struct round *, int fd);
     void (*before)(struct round *, int fd);
+    void (*then_peer)(struct round *, int fd); ///< of UDP: right behind the cut, where the peer is idle
     void (*call)(struct round *, int fd);
 };
 extern const struct path paths[];

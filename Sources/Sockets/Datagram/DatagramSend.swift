@@ -140,7 +140,7 @@ enum FlowLane {
             at = at &+ k
         }
         writer.publish(room.next)
-        _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN))
+        if unsafe !slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN)) { unsafe FlowGift.missed(f, d) }
         unsafe f.pointee.counters.tx_packets &+= 1
         unsafe f.pointee.counters.tx_ring_bytes &+= UInt64(truncatingIfNeeded: n)
         return n
@@ -280,12 +280,14 @@ enum FlowLane {
         return useKernel
     }
 
-    @inline(never) private static func leave(_ f: Endpoint, _ d: Direction, _ control: UInt32) {
+    @inline(never) static func leave(_ f: Endpoint, _ d: Direction, _ control: UInt32) {
+        if unsafe control == UInt32(SL_RX_WANT) && slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_GONE)) {
+            unsafe sendAgain(f, onlyLast: false)
+        }
         guard unsafe slc_or_u32(&f.pointee.flags, UInt32(SL_EP_GIVEN_UP)) & UInt32(SL_EP_GIVEN_UP) == 0 else { return }
         unsafe f.pointee.reason = Reason.peerHandedBack.number
         unsafe f.pointee.counters.lane_handbacks &+= 1
         count(StackCounter.lanesHandedBack)
-        if control == UInt32(SL_RX_WANT) { unsafe sendAgain(f, onlyLast: false) }
     }
 
     /// The receiver reads no more from the ring, though its socket lives: what is unread there goes by the kernel.

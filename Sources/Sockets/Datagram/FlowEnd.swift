@@ -107,7 +107,8 @@ extension Flows {
                 turns += 1
                 slc_pause()
             } else if unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_TAKING)) {
-                return UInt32(control == UInt32(SL_RX_WANT) ? SL_RX_WANT : SL_RX_GONE)
+                // What one that stood still publishes yet, it sends again itself.
+                return UInt32(control == UInt32(SL_RX_WANT) || control == UInt32(SL_RX_WRITING) ? SL_RX_WANT : SL_RX_GONE)
             }
         }
     }

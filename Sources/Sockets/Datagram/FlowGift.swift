@@ -5,7 +5,7 @@ import SharedMemory
 import Stacks
 
 /// What is unread of a flow goes into the kernel's queue, for a program that reads it there: by the sender's own socket, where
-/// ptrace access allows it; else the sender sends it again with its next call. Datagrams that the kernel has already, and that
+/// ptrace access allows it, or by one at its address when it has ended; else the sender sends it again with its next call. Datagrams that the kernel has already, and that
 /// were sent behind those, are taken out and sent again too, as far as no other sender's lie between. Under `flowsRx`.
 enum FlowGift {
     /// More than a ring and a receive buffer hold by default.
@@ -18,7 +18,7 @@ enum FlowGift {
         guard unsafe f.rx.pointee.flags & UInt32(SL_HALF_GONE) == 0, let reader = unsafe f.reader else { return }
         var isDamaged = false
         guard reader.datagram(isDamaged: &isDamaged) != nil else { return }
-        guard let socket = unsafe TakeBack.senderSocket(f, d) else {
+        guard let socket = unsafe TakeBack.senderSocket(f, d) ?? inPlaceOfSender(f) else {
             if after == UInt32(SL_RX_GONE) { after = UInt32(SL_RX_WANT) }
             return
         }
@@ -33,6 +33,19 @@ enum FlowGift {
             unsafe FlowLane.send(memory + at + 8, bytes, by: socket, to: f.pointee.local)
             at += size(bytes)
         }
+    }
+
+    /// A socket at the address of a sender that has ended or closed its own: else somebody is there.
+    private static func inPlaceOfSender(_ f: Endpoint) -> Int32? {
+        let s = unsafe slc_socket(Int32(f.pointee.remote.family), 2 | 0o2000000, 0)
+        guard s >= 0 else { return nil }
+        let socket = Int32(truncatingIfNeeded: s)
+        var name = sockaddr_in6()
+        var far = unsafe slc_address(f.pointee.remote)
+        let length = unsafe slc_name_of(&far, &name, 28)
+        if unsafe slc_bind(socket, &name, length) == 0 { return socket }
+        _ = slc_close(socket)
+        return nil
     }
 
     /// What the sender had begun to send by the kernel before the ring was closed lies in the queue, then, or comes late.
@@ -56,6 +69,12 @@ enum FlowGift {
             unsafe f.tx.pointee.flags |= UInt32(SL_HALF_AWAITED)
         }
         return unsafe slc_acquire_u32(&d.pointee.rx_control)
+    }
+
+    /// The receiver has left while we were writing, and did not wait for us. It says whether it will read what we have published.
+    @inline(never) static func missed(_ f: Endpoint, _ d: Direction) {
+        if unsafe slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_TAKING) { unsafe TakeBack.awaitReceiver(d) }
+        unsafe FlowLane.leave(f, d, slc_acquire_u32(&d.pointee.rx_control))
     }
 
     private static func size(_ bytes: Int) -> Int { (8 + bytes + 7) & ~7 }
