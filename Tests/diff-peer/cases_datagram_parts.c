@@ -130,6 +130,24 @@ DP_DATAGRAM(datagram_parts, scattered) {
     dp_close(fd);
 }
 
+/// A program that throws a datagram away, or asks for its sender alone; and one that has forgotten its parts.
+DP_DATAGRAM(datagram_parts, no_parts) {
+    int fd = dp_udp_pair(0);
+    if (dp_server) {
+        struct msghdr message = {0};
+        DP(recvmsg(fd, &message, 0));
+        dp_log("flags %x", (unsigned)message.msg_flags);
+        DP(recvmsg(fd, &message, MSG_TRUNC));
+        message.msg_iovlen = 2;
+        DP(recvmsg(fd, &message, 0));
+        dp_recv(fd, 20, 0);
+    } else {
+        for (int i = 0; i < 3; i++) dp_say(fd, "some");
+    }
+    dp_sync("end");
+    dp_close(fd);
+}
+
 DP_DATAGRAM(datagram_parts, as_many_parts_as_there_may_be) {
     int fd = dp_udp_pair(0);
     static char data[IOV_MAX * 3];

@@ -145,7 +145,9 @@ import Stacks
     }
 
     private func deliver(_ d: Datagram, _ f: Endpoint, _ reader: RingReader) -> Int? {
-        var target = unsafe UserBytes(msg.pointee.msg_iov, Int(msg.pointee.msg_iovlen))
+        let parts = unsafe Int(truncatingIfNeeded: msg.pointee.msg_iovlen)
+        guard let iov = unsafe UnsafePointer(msg.pointee.msg_iov) ?? noParts(parts) else { return -Int(EFAULT) }
+        var target = unsafe UserBytes(iov, parts)
         let n = min(d.bytes, target.total)
         var at = 0
         while at < n {
@@ -158,7 +160,7 @@ import Stacks
         if !isPeek {
             guard reader.consume(d.taken) else { return nil }
             unsafe f.pointee.counters.rx_packets &+= 1
-            unsafe f.pointee.counters.rx_ring_bytes &+= UInt64(d.bytes)
+            unsafe f.pointee.counters.rx_ring_bytes &+= UInt64(truncatingIfNeeded: d.bytes)
         }
         if let name = unsafe msg.pointee.msg_name {
             var from = unsafe slc_address(f.pointee.remote)
@@ -230,7 +232,7 @@ private func withName(_ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, _ 
 func noteKernel(
     _ e: Endpoint, _ fd: Int32, _ from: sl_address, _ n: Int, _ msg: UnsafeMutablePointer<msghdr>, _ hasOpened: inout Bool
 ) {
-    unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(n)
+    unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(truncatingIfNeeded: n)
     if let flows = unsafe Flows.known(e), let i = unsafe flows.find(from), let f = unsafe flows.laned(i) {
         unsafe f.rx.pointee.kernel_bytes &+= 1
         if unsafe e.local.pointee.told != 0 && flows.pointee.isCounted & flowBit(i) != 0 { unsafe Ancillary.keep(f, msg) }

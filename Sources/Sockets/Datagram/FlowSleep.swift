@@ -193,7 +193,7 @@ extension Flows {
         guard unsafe !process.sealed && !process.isCrowded else { return nil }
         let n = unsafe Int(slc_relaxed_u32(&e.rx.pointee.plain_calls))
         if unsafe e.local.pointee.memberships == nil { return n }
-        return unsafe EpollSet.sleepers(over: e).map { $0 + n }
+        return unsafe EpollSet.sleepers(over: e).map { $0 &+ n }
     }
 
     /// Does a ring have datagrams?
