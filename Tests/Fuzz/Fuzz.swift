@@ -5,7 +5,7 @@ import Glibc
 /// What is fuzzed: the variable SLUICE_FUZZ names it.
 nonisolated(unsafe) let targets: [String: (inout Input) -> Void] = [
     "ring": fuzzRing, "stream": fuzzStream, "meeting": fuzzMeeting, "pair": fuzzPair, "stack": fuzzStack, "kernel": fuzzKernel,
-    "settings": fuzzSettings, "sets": fuzzSets, "linux": fuzzLinux,
+    "settings": fuzzSettings, "sets": fuzzSets, "linux": fuzzLinux, "records": fuzzRecords, "datagrams": fuzzDatagrams,
 ]
 
 nonisolated(unsafe) let target: (inout Input) -> Void = {

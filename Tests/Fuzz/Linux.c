@@ -61,6 +61,8 @@ static long answer_send(int fd, const void *p, size_t n, int flags) {
 #define slc_cpu_quota copy_cpu_quota
 #define slc_socket_address copy_socket_address
 #define slc_abstract copy_abstract
+#define slc_address_of copy_address_of
+#define slc_name_of copy_name_of
 #define slc_send_message copy_send_message
 #define slc_receive_message copy_receive_message
 #define slc_tcp_counts copy_tcp_counts

@@ -4,7 +4,7 @@ import Glibc
 import SharedMemory
 
 /// Both ends of a ring whose shared words change under them. The memory of the ring lies between pages that cannot be touched.
-private struct Arena {
+struct Arena {
     static let bytes = 4096
     let ring: UnsafeMutableRawPointer
     let direction: Direction
@@ -20,7 +20,7 @@ private struct Arena {
     }
 }
 
-nonisolated(unsafe) private let arena = Arena()
+nonisolated(unsafe) let arena = Arena()
 nonisolated(unsafe) private var user = [UInt8](repeating: 7, count: 2 * Arena.bytes)
 
 func fuzzRing(_ input: inout Input) {

@@ -23,6 +23,7 @@ import Stacks
         unsafe e.pointee.spin_trial = trial
         let began = slc_tsc()
         if budget != 0 { r = spin(began, budget) }
+        var firstLook: UInt64 = 0
         while r == -Int(EAGAIN) {
             unsafe call.msg.pointee.msg_namelen = nameRoom
             unsafe call.msg.pointee.msg_controllen = controlRoom
@@ -34,6 +35,12 @@ import Stacks
             }
             if unsafe interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EINTR) }
             r = look(comesBack: false)
+            // The time-out is the kernel's, but for a sender that stands still while it writes.
+            if unsafe e.pointee.rx_timeout_ns != 0 {
+                let now = slc_now_ns()
+                if firstLook == 0 { firstLook = now }
+                if unsafe r == -Int(EAGAIN) && now &- firstLook > e.pointee.rx_timeout_ns { break }
+            }
         }
         unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: Flows.lastRing(e, began) &- began)
         return r
