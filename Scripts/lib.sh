@@ -24,11 +24,12 @@ host_has_node() { [ -n "$(type -P node)" ]; }
 host_has_jdk() { [ -n "$(type -P javac)" ] && [[ $(java -version 2>&1) =~ version\ \"(1[7-9]|[2-9][0-9]) ]]; }
 # What Tests/Servers runs beside those.
 server_packages=(redis-server redis-tools nginx memcached haproxy postgresql-15 postgresql-client-15 openssl iperf3 openssh-server
-    openssh-client openssh-sftp-server rsync socat netcat-openbsd netcat-traditional ucspi-tcp xinetd dnsmasq-base dnsperf sockperf)
+    openssh-client openssh-sftp-server rsync socat netcat-openbsd netcat-traditional ucspi-tcp xinetd dnsmasq-base dnsperf sockperf
+    bind9-dnsutils chrony)
 server_files=(usr/bin/redis-server usr/bin/redis-check-aof usr/sbin/nginx usr/bin/memcached usr/sbin/haproxy
     usr/lib/postgresql/15/bin/postgres usr/lib/postgresql/15/bin/pgbench usr/bin/openssl usr/bin/iperf3 usr/sbin/sshd usr/bin/ssh
     usr/lib/openssh/sftp-server usr/bin/rsync usr/bin/socat bin/nc.openbsd bin/nc.traditional usr/bin/tcpserver usr/sbin/xinetd
-    usr/sbin/dnsmasq usr/bin/dnsperf usr/bin/sockperf)
+    usr/sbin/dnsmasq usr/bin/dnsperf usr/bin/sockperf usr/bin/dig usr/sbin/chronyd usr/bin/chronyc)
 
 say() { printf '%s\n' "$*"; }
 # `--help` of a script is the comment at its head; the benchmark has its own.

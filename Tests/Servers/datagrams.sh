@@ -9,13 +9,13 @@ datagrams_carried() {
     check_lane "$@"
 }
 
-# no_lane NAME PLACEMENT PORT: of a server that asks for more than a ring can tell, or shares its port.
+# no_lane NAME PLACEMENT PORT REASON: of a server that asks for more than a ring can tell, or shares its port.
 no_lane() {
     check_lane "$1" none "$3"
-    [ "$2" = client ] || [ "$2" = plain ] || { has_no_lane "$3" && ok "$1: reason option" || not_ok "$1: reason option" "$(why_port "$3")"; }
+    [ "$2" = client ] || [ "$2" = plain ] || { has_no_lane "$3" "$4" && ok "$1: reason $4" || not_ok "$1: reason $4" "$(why_port "$3")"; }
 }
 has_no_lane() {
-    "$stat" netstat -a --json > "$work/netstat" && python3 "$here/udp_reason.py" "$1" option < "$work/netstat" > /dev/null
+    "$stat" netstat -a --json > "$work/netstat" && python3 "$here/udp_reason.py" "$1" "$2" < "$work/netstat" > /dev/null
 }
 
 sockperf_case() {
@@ -72,27 +72,11 @@ iperf_datagrams() {
     # shellcheck disable=SC2086 # words of the form
     timeout 60 "${client[@]}" iperf3 -u -c 127.0.0.1 -p "$3" -t 1 $1 -J > "$work/iperf.json" 2> "$work/error" < /dev/null &
     pid=$!
-    while [ "$2" != client ] && [ $seen = no ] && ! gone "$pid"; do ! has_no_lane "$3" || seen=yes; done
+    while [ "$2" != client ] && [ $seen = no ] && ! gone "$pid"; do ! has_no_lane "$3" shared_port || seen=yes; done
     wait "$pid"
-    [ "$2" = client ] || [ $seen = yes ] || problem="no socket says option"
+    [ "$2" = client ] || [ $seen = yes ] || problem="no socket says shared_port"
     python3 "$here/iperf_datagrams.py" $allowed < "$work/iperf.json" > "$work/sums" 2>&1 || problem+=" $(tail -n 3 "$work/sums")"
     [ -z "$problem" ]
-}
-
-# dnsmasq asks for the address to which a question came (IP_PKTINFO), and shares its port.
-dns_case() {
-    local port i
-    port=$(free_port)
-    for i in {1..250}; do say "10.7.1.$i h$i.test"; done > "$work/hosts"
-    for i in {1..250}; do say "h$i.test A"; done > "$work/queries"
-    start_server dnsmasq "bound $port" "${server[@]}" dnsmasq -k -p "$port" -C /dev/null --no-resolv --no-hosts --addn-hosts="$work/hosts" \
-        -a 127.0.0.1 -z -u "$(id -un)" -g "$(id -gn)" --pid-file= --log-facility=- || { not_ok "dnsmasq, $1" "did not start"; return; }
-    # The hosts are read after the port is bound.
-    wait_until 20 python3 "$here/dns_load.py" "$port" 1 1
-    expect "dnsmasq, 5000 questions, $1" 0 'verified 5000' "${client[@]}" python3 "$here/dns_load.py" "$port" 10 500
-    expect "dnsmasq, dnsperf, $1" 0 'NOERROR 5000 \(100.00%\)' "${client[@]}" dnsperf -s 127.0.0.1 -p "$port" -d "$work/queries" -n 20 -c 4 -T 2 -q 20
-    no_lane "dnsmasq, $1" "$1" "$port"
-    stop_servers
 }
 
 # memcached sets SO_REUSEADDR, and several threads read its socket.
@@ -101,7 +85,7 @@ memcached_udp_case() {
     port=$(free_port)
     start_server memcached "bound $port" "${server[@]}" memcached -U "$port" -p "$port" -l 127.0.0.1 -u "$(id -un)" || { not_ok "memcached -U, $1" "did not start"; return; }
     expect "memcached -U, $1" 0 'verified 2000' "${client[@]}" python3 "$here/memcached_datagrams.py" "$port" 4 500
-    no_lane "memcached -U, $1" "$1" "$port"
+    no_lane "memcached -U, $1" "$1" "$port" shared_port
     stop_servers
 }
 

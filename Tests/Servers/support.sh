@@ -132,7 +132,7 @@ under_filters() {
     elif [ "$*" = "${all[*]}" ]; then
         # These programs are in other cases too.
         contained=()
-        for name; do [[ $name =~ ^(nginx_changes|options|sockperf|iperf_udp|dns|memcached_udp|lines)$ ]] || contained+=("$name"); done
+        for name; do [[ $name =~ ^(nginx_changes|options|sockperf|iperf_udp|dns|dig|ntp|memcached_udp|lines)$ ]] || contained+=("$name"); done
     fi
     under_filter container "$chosen" "${contained[@]}"
     chosen_of "${killed_cases[*]}" "$@"
