@@ -25,11 +25,15 @@ host_has_jdk() { [ -n "$(type -P javac)" ] && [[ $(java -version 2>&1) =~ versio
 # What Tests/Servers runs beside those.
 server_packages=(redis-server redis-tools nginx memcached haproxy postgresql-15 postgresql-client-15 openssl iperf3 openssh-server
     openssh-client openssh-sftp-server rsync socat netcat-openbsd netcat-traditional ucspi-tcp xinetd dnsmasq-base dnsperf sockperf
-    bind9-dnsutils chrony)
+    bind9-dnsutils chrony python3-pip-whl)
 server_files=(usr/bin/redis-server usr/bin/redis-check-aof usr/sbin/nginx usr/bin/memcached usr/sbin/haproxy
     usr/lib/postgresql/15/bin/postgres usr/lib/postgresql/15/bin/pgbench usr/bin/openssl usr/bin/iperf3 usr/sbin/sshd usr/bin/ssh
     usr/lib/openssh/sftp-server usr/bin/rsync usr/bin/socat bin/nc.openbsd bin/nc.traditional usr/bin/tcpserver usr/sbin/xinetd
     usr/sbin/dnsmasq usr/bin/dnsperf usr/bin/sockperf usr/bin/dig usr/sbin/chronyd usr/bin/chronyc)
+# A QUIC library and what it needs, from PyPI, for the Python of Debian that is unpacked with the programs.
+quic=$build/quic
+quic_packages=(aioquic==1.7.2 attrs==26.1.0 certifi==2026.10.18 cffi==2.1.1 cryptography==50.0.2 pycparser==3.12 pylsqpack==1.0.0
+    pyopenssl==26.4.0 service-identity==26.1.0 typing-extensions==4.16.0)
 
 say() { printf '%s\n' "$*"; }
 # `--help` of a script is the comment at its head; the benchmark has its own.

@@ -124,16 +124,17 @@ end_peers() {
 killed_cases=(replica nginx_changes) restricted_cases=(late)
 long_killed_cases=(late replica memcached postgres nginx_changes haproxy tls ssh socat) long_restricted_cases=(late replica memcached nginx_changes)
 under_filters() {
-    local chosen=both contained=("$@") name
+    local chosen=both contained=() name pattern=quic
     if [ "${SLUICE_TEST_ALL:-0}" -ne 0 ]; then
         chosen="both server client"
         killed_cases=("${long_killed_cases[@]}") restricted_cases=("${long_restricted_cases[@]}")
-        under_filter service "$chosen" "$@"
     elif [ "$*" = "${all[*]}" ]; then
         # These programs are in other cases too.
-        contained=()
-        for name; do [[ $name =~ ^(nginx_changes|options|sockperf|iperf_udp|dns|dig|ntp|memcached_udp|lines)$ ]] || contained+=("$name"); done
+        pattern='quic|nginx_changes|options|sockperf|iperf_udp|dns|dig|ntp|memcached_udp|lines'
     fi
+    # The library for QUIC is not where another user reads.
+    for name; do [[ $name =~ ^($pattern)$ ]] || contained+=("$name"); done
+    [ "${SLUICE_TEST_ALL:-0}" -eq 0 ] || under_filter service "$chosen" "${contained[@]}"
     under_filter container "$chosen" "${contained[@]}"
     chosen_of "${killed_cases[*]}" "$@"
     under_filter service-kill "$chosen" "${those[@]}"
