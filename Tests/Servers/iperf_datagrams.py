@@ -1,15 +1,33 @@
-"""Checks what iperf3 -u -J says: iperf_datagrams.py none|any < JSON. No error, datagrams came, none out of order, and with `none`
-no loss."""
+"""Checks what iperf3 -u -J says by what the kernel has counted: iperf_datagrams.py exact|least BEFORE AFTER < JSON, two copies of
+/proc/net/snmp. The kernel has sent as many as the sender says (with `least` there may be others who send), the receiver has got each one
+that was read, in order, and misses no more than the kernel has dropped."""
 import json
 import sys
 
+
+def counted(path):
+    names, values = (line.split()[1:] for line in open(path) if line.startswith("Udp:"))
+    return dict(zip(names, map(int, values)))
+
+
 report = json.load(sys.stdin)
 assert "error" not in report, report["error"]
-total = lost = 0
-for stream in report["end"]["streams"]:
-    udp = stream["udp"]
-    assert udp["packets"] > udp["lost_packets"] >= 0, udp
-    assert udp["out_of_order"] == 0, udp
-    total, lost = total + udp["packets"], lost + udp["lost_packets"]
-assert sys.argv[1] == "any" or lost == 0, f"{lost} of {total} lost"
-print(f"{total} datagrams, {lost} lost")
+end = report["end"]
+before, after = map(counted, sys.argv[2:])
+kernel = {name: after[name] - before[name] for name in after}
+# Each stream begins with a datagram in each direction.
+greetings = 2 * len(end["streams"])
+assert all(stream["udp"]["out_of_order"] == 0 for stream in end["streams"]), "out of order"
+sent = received = lost = 0
+for suffix in ("", "_bidir_reverse"):
+    if "sum_sent" + suffix in end:
+        got = end["sum_received" + suffix]
+        sent += end["sum_sent" + suffix]["packets"]
+        received += got["packets"] - got["lost_packets"]
+        lost += got["lost_packets"]
+        assert got["packets"] > got["lost_packets"] >= 0, got
+for ours, name in ((sent, "OutDatagrams"), (received, "InDatagrams")):
+    others = kernel[name] - ours - greetings
+    assert others >= 0 and (others == 0 or sys.argv[1] == "least"), f"{ours} datagrams, {kernel}"
+assert lost <= kernel["RcvbufErrors"], f"{lost} lost, {kernel}"
+print(f"{sent} datagrams, {received} received, {lost} lost, {kernel['RcvbufErrors']} dropped by the kernel")

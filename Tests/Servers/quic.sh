@@ -19,7 +19,7 @@ quic_case() {
     fi
     [ "${SLUICE_TEST_ALL:-0}" -ne 0 ] || return 0
     quic_exchange "$1" 127.0.0.1 20 5 500000
-    quic_exchange "$1" :: 2 5 5000000
+    quic_exchange "$1" :: 2 5 1000000
 }
 
 # quic_exchange PLACEMENT HOST CONNECTIONS STREAMS BYTES [VARIABLE=VALUE]: a server of all addresses is asked by IPv4.
