@@ -63,7 +63,7 @@ extern int sli_crowded_from;
 /// Gives descriptors of Sluice's own back to the program when a call has just failed for want of them. True: call again.
 _Bool sli_made_room(void);
 SLC_INLINE void sli_watch_crowd(int fd) {
-    if (SLI_UNLIKELY(fd >= sli_crowded_from)) SLI_TELL(sluice_give_back());
+    if (SLI_UNLIKELY(fd >= sli_crowded_from)) SLI_TELL(sluice_give_back(0));
 }
 /// A call that makes descriptors, again after room was made; true while it fails.
 #define SLI_AGAIN(failed) (SLI_UNLIKELY(failed) && sli_made_room())

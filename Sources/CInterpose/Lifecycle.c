@@ -30,7 +30,7 @@ void sluice_crowded_from(int fd) { sli_crowded_from = fd; }
 
 _Bool sli_made_room(void) {
     if ((errno != EMFILE && errno != ENFILE) || sli_is_silent() || !slc_acquire_u32(&sli_started)) return 0;
-    return sluice_give_back();
+    return sluice_give_back(1);
 }
 
 void sli_begin(void) {

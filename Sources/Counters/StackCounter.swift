@@ -7,7 +7,7 @@ public enum StackCounter {
     @inlinable public static var endpointsRefused: Int { 1 }
     /// Lanes that were opened.
     @inlinable public static var lanesOpened: Int { 2 }
-    /// Lanes that were handed back to the kernel.
+    /// Lanes that were handed back to the kernel for good: of a connection by this side, of a UDP socket's peer by either.
     @inlinable public static var lanesHandedBack: Int { 3 }
     /// Meetings that this side started: a name listened on, or the peer's name tried.
     @inlinable public static var meetingsStarted: Int { 4 }
@@ -21,7 +21,7 @@ public enum StackCounter {
     @inlinable public static var regionsUnmapped: Int { 8 }
     /// Bells that were rung for peers that sleep.
     @inlinable public static var bellsRung: Int { 9 }
-    /// Waits with a lane that slept in the kernel.
+    /// How often a wait with a lane slept in the kernel.
     @inlinable public static var sleeps: Int { 10 }
     /// Waits that spun.
     @inlinable public static var spins: Int { 11 }
@@ -48,14 +48,18 @@ public enum StackCounter {
         case endpointsRefused:
             ("endpoints_refused", "sockets", "Sockets that got none: no memory, no descriptor, or the table is full.")
         case lanesOpened: ("lanes_opened", "lanes", "Lanes that were opened.")
-        case lanesHandedBack: ("lanes_handed_back", "lanes", "Lanes that were handed back to the kernel.")
+        case lanesHandedBack:
+            (
+                "lanes_handed_back", "lanes",
+                "Lanes that were handed back to the kernel for good: of a connection by this side, of a UDP socket's peer by either."
+            )
         case meetingsStarted: ("meetings_started", "meetings", "Meetings that this side started.")
         case meetingsFailed: ("meetings_failed", "meetings", "Meetings that ended without a lane.")
         case proofsRefused: ("proofs_refused", "peers", "Peers that could not prove that they hold the other end.")
         case regionsMapped: ("regions_mapped", "regions", "Pair regions that were made, or taken from a peer.")
         case regionsUnmapped: ("regions_unmapped", "regions", "Pair regions that were left.")
         case bellsRung: ("bells_rung", "wake-ups", "Bells that were rung for peers that sleep.")
-        case sleeps: ("sleeps", "waits", "Waits with a lane that slept in the kernel.")
+        case sleeps: ("sleeps", "waits", "How often a wait with a lane slept in the kernel.")
         case spins: ("spins", "waits", "Waits that spun.")
         case spinsPaid: ("spins_paid", "waits", "Waits that ended while spinning.")
         case damagedWords: ("damaged_words", "words", "Words of a peer that cannot be; each closed a lane.")

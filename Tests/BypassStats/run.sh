@@ -24,6 +24,6 @@ else
 fi
 expect "what travels by the kernel does not count" 0 '!.' "${sluice[@]}" SLUICE_LANE_AT=1000000 "$bypass" kernel
 expect "lengths and errors" 0 '!.' "${sluice[@]}" SLUICE_LANE_AT=1000000 "$bypass" answers
-expect "other sockets: the kernel's answer" 0 '!.' "${sluice[@]}" EF_TCP=0 "$bypass" untracked
+expect "other sockets: the kernel's answer" 0 '!.' "${sluice[@]}" EF_TCP=0 EF_UDP=0 "$bypass" untracked
 expect "without Sluice: the kernel's answer" 0 '!.' "$bypass" untracked
 finish

@@ -119,7 +119,7 @@ long sluice_sendmmsg(int fd, uint64_t entry, struct mmsghdr *m, unsigned n, int 
 }
 long sluice_sendfile(int fd, uint64_t entry, int in, off_t *o, size_t n) { return ENDPOINT(sendfile), sluice_real_sendfile(fd, in, o, n); }
 void sluice_hand_back(int fd, uint64_t entry, uint32_t reason) { ENDPOINT(hand_back), (void)reason, store(fd, SLC_FD_NONE); }
-_Bool sluice_give_back(void) { return SEEN(give_back), 0; }
+_Bool sluice_give_back(_Bool is_none_left) { (void)is_none_left; return SEEN(give_back), 0; }
 void sluice_hand_back_all(uint32_t reason) { SEEN(hand_back_all), (void)reason; }
 long sluice_getsockopt(int fd, uint64_t entry, int l, int o, void *v, socklen_t *n) { return ENDPOINT(getsockopt), slc_getsockopt(fd, l, o, v, n); }
 long sluice_setsockopt(int fd, uint64_t entry, int l, int o, const void *v, socklen_t n) {

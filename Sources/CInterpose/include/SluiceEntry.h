@@ -24,7 +24,7 @@ long sluice_before_replace(int to, uint64_t entry);
 int sluice_next_own(int first, int last);
 /// The program needs the numbers that Sluice holds: lanes are handed back, own descriptors closed, no more made. False:
 /// there was nothing (more) to give.
-_Bool sluice_give_back(void);
+_Bool sluice_give_back(_Bool is_none_left);
 
 long sluice_connect(int fd, uint64_t entry, const struct sockaddr *address, socklen_t length);
 long sluice_bind(int fd, uint64_t entry, const struct sockaddr *address, socklen_t length);

@@ -12,7 +12,7 @@
  * version of the structure is longer and begins with this one; so a program that was built with a shorter one gets all the
  * fields that it knows, and one that was built with a longer one sees by `length` which fields it has got.
  *
- * Errors: EINVAL, `length` is less than this structure's 40 bytes; EFAULT, a null pointer; ENOPROTOOPT, not a TCP socket that
+ * Errors: EINVAL, `length` is less than this structure's 40 bytes; EFAULT, a null pointer; ENOPROTOOPT, not a socket that
  * Sluice follows, or Sluice is not there. The option cannot be set: setsockopt answers ENOPROTOOPT.
  *
  * The call never blocks. All counts begin with 0 when the socket is made or accepted, never go down, and are those of the open
@@ -23,13 +23,14 @@
 
 typedef struct so_nkp_stats_s {
     /* Receives that took bytes out of shared memory. A stream has no packets: a receive that takes what several sends put there
-     * counts once, and what one send put there counts as often as it takes receives. Looking (MSG_PEEK) does not count. */
+     * counts once, and what one send put there counts as often as it takes receives; a datagram counts once. Looking (MSG_PEEK)
+     * does not count. */
     uint64_t nkps_ipkts;
     /* How often a receive that found nothing spun, and the peer's next bytes, or its end, came before it had to sleep. What
      * poll, select and epoll spin is not in it. */
     uint64_t nkps_ipkts_spin;
     /* How often a send put bytes into shared memory: once for one that finds room for all of its bytes, else once for each
-     * part. */
+     * part. A datagram counts once. */
     uint64_t nkps_opks;
     /* How often a send that found no room spun, and room came before it had to sleep. */
     uint64_t nkps_opkts_spin;

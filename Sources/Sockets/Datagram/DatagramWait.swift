@@ -80,6 +80,7 @@ import Stacks
                 let r = look(comesBack: true)
                 if r != -Int(EAGAIN) {
                     count(StackCounter.spinsPaid)
+                    unsafe e.pointee.counters.rx_packets_spin &+= 1
                     return r
                 }
             }
@@ -111,6 +112,7 @@ import Stacks
         var r = lookAgain
         if !hasNews && isWhole {
             count(StackCounter.sleeps)
+            unsafe e.pointee.counters.sleeps &+= 1
             r = unsafe withSender(e, msg) {
                 unsafe sluice_real_recvmsg(fd, msg, call.flags)
             } then: { r, from in

@@ -61,10 +61,17 @@ extension Flows {
             unsafe flows.pointee.mustPass &= ~bit
             unsafe flows.pointee.hasSent &= ~bit
             unsafe flows.pointee.isRinging &= ~bit
+            unsafe keepCounts(e, f)
             unsafe free(f)
         }
         unsafe flows.pointee.lock.release()
         unsafe e.local.pointee.flowsTx.release()
+    }
+
+    /// What a flow has counted is the socket's from now on: its counts never go down.
+    private static func keepCounts(_ e: Endpoint, _ f: Endpoint) {
+        unsafe add(f.pointee.counters, &e.pointee.counters)
+        unsafe f.pointee.counters = sl_endpoint_counters()
     }
 
     private static func free(_ f: Endpoint) {
@@ -81,7 +88,10 @@ extension Flows {
         let isNew = unsafe slc_or_u32(&f.pointee.flags, UInt32(SL_EP_GIVEN_UP)) & UInt32(SL_EP_GIVEN_UP) == 0
         if isNew { unsafe f.pointee.reason = reason.number }
         guard unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK) else { return }
-        if isNew { count(StackCounter.lanesHandedBack) }
+        if isNew {
+            unsafe f.pointee.counters.lane_handbacks &+= 1
+            count(StackCounter.lanesHandedBack)
+        }
         guard let d = unsafe f.rxDirection else { return }
         guard foreign else {
             if isNew { _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE)) }
@@ -135,18 +145,19 @@ extension Flows {
     /// What the rings of a socket have carried, beside its own counters.
     static func add(_ e: Endpoint, _ sum: inout sl_endpoint_counters) {
         unsafe e.local.pointee.flowsRx.acquire()
-        unsafe known(e)?.eachEndpoint { f in
-            let c = unsafe f.pointee.counters
-            sum.rx_packets &+= c.rx_packets
-            sum.tx_packets &+= c.tx_packets
-            sum.rx_ring_bytes &+= c.rx_ring_bytes
-            sum.tx_ring_bytes &+= c.tx_ring_bytes
-            sum.drops &+= c.drops
-            sum.lane_openings &+= c.lane_openings
-            sum.lane_handbacks &+= c.lane_handbacks
-            sum.wakes_sent &+= c.wakes_sent
-        }
+        unsafe known(e)?.eachEndpoint { f in unsafe add(f.pointee.counters, &sum) }
         unsafe e.local.pointee.flowsRx.release()
+    }
+
+    private static func add(_ c: sl_endpoint_counters, _ sum: inout sl_endpoint_counters) {
+        sum.rx_packets &+= c.rx_packets
+        sum.tx_packets &+= c.tx_packets
+        sum.rx_ring_bytes &+= c.rx_ring_bytes
+        sum.tx_ring_bytes &+= c.tx_ring_bytes
+        sum.drops &+= c.drops
+        sum.lane_openings &+= c.lane_openings
+        sum.lane_handbacks &+= c.lane_handbacks
+        sum.wakes_sent &+= c.wakes_sent
     }
 }
 

@@ -8,12 +8,12 @@ import Stacks
 /// Lanes are handed back in order (the peer leaves its rings at its next send, and what lies there is read from memory that
 /// stays mapped), so no wait needs a bell any more. First all but the stack's own memory, by which tools see the process;
 /// that one only when there is still none.
-@c(sluice_give_back) public func giveBack() -> Bool {
+@c(sluice_give_back) public func giveBack(_ isNoneLeft: Bool) -> Bool {
     guard unsafe process.started, unsafe process.isOwner, OwnDescriptor.areInTheWay else { return false }
     unsafe process.lock.acquire()
     let isFirst = unsafe !process.isCrowded
     unsafe process.isCrowded = true
-    if unsafe !isFirst && process.stackDescriptor >= 0 {
+    if unsafe isNoneLeft && !isFirst && process.stackDescriptor >= 0 {
         unsafe OwnDescriptor.close(process.stackDescriptor)
         unsafe process.stackDescriptor = -1
         unsafe process.lock.release()

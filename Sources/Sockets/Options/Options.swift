@@ -48,7 +48,8 @@ private func bypassStats(_ e: Endpoint, _ value: UnsafeMutableRawPointer?, _ len
     let size = MemoryLayout<so_nkp_stats_t>.size
     // The kernel takes a length beyond an int's as a negative one.
     guard unsafe Int32(bitPattern: length.pointee) >= Int32(size) else { return -Int(EINVAL) }
-    let c = unsafe e.pointee.counters
+    var c = unsafe e.pointee.counters
+    if unsafe e.isDatagram { unsafe Flows.add(e, &c) }
     var known = so_nkp_stats_t(
         nkps_ipkts: c.rx_packets, nkps_ipkts_spin: c.rx_packets_spin, nkps_opks: c.tx_packets, nkps_opkts_spin: c.tx_packets_spin,
         nkps_send_spin_max: c.send_spin_max, nkps_reserved: 0)

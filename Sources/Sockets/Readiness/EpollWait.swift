@@ -210,7 +210,6 @@ import Stacks
     /// Tells all peers, looks again, sleeps in the kernel's set. Number of events, 0: look on, or -errno.
     private func sleep(_ visit: UnsafeMutablePointer<Visit>) -> Int {
         let began = slc_tsc()
-        count(StackCounter.sleeps)
         unsafe set.pointee.lock.acquire()
         unsafe visit.pointee.fallAsleep()
         unsafe set.announce()
@@ -269,6 +268,7 @@ import Stacks
         var awaitsSpace = unsafe slc_relaxed_u32(&set.pointee.awaitsSpace) != 0
         if unsafe set.pointee.hasInner && EpollSet.refreshWatched() { awaitsSpace = true }
         if awaitsSpace && (left < 0 || left > Patience.slice) { left = Int64(Patience.slice) }
+        count(StackCounter.sleeps)
         let r = unsafe sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
         if r > 0 {
             let n = unsafe set.sortOut(events, 0, r)

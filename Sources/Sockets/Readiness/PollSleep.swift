@@ -11,7 +11,6 @@ extension PollCall {
     func sleep(_ hasFull: Bool) -> Int {
         let waiter = unsafe Waiter.ofThread()
         let began = slc_tsc()
-        Stacks.count(StackCounter.sleeps)
         var slice: UInt64 = unsafe waiter == nil ? 1_000_000 : hasFull ? Patience.slice : 0
         var average: Endpoint? = nil
         var heard = unsafe waiter
@@ -57,6 +56,7 @@ extension PollCall {
         unsafe real[count] = unsafe pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
         let all = withChannels()
         var r: Int
+        Stacks.count(StackCounter.sleeps)
         if deadline == 0 && slice == 0 {
             r = unsafe sluice_real_ppoll(real, all, nil, mask)
         } else {

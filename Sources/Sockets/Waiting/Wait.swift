@@ -129,8 +129,6 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         let mask = unsafe target == .data ? sl_data_waiters(rx) : sl_space_waiters(tx)
         _ = unsafe slc_or_u64(mask, bit)
         var outcome = WaitOutcome.ready
-        unsafe e.pointee.counters.sleeps &+= 1
-        count(StackCounter.sleeps)
         var rungBell = false
         if unsafe !changed(e, rx, tx) { outcome = unsafe inKernel(e, fd, withBell: w, rung: &rungBell) }
         _ = unsafe slc_and_u64(mask, ~bit)
@@ -180,6 +178,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         if unsafe e.local.pointee.kept >= 0 { slice = 5_000_000 }
         var r = 0
         if deadline == 0 && slice == 0 {
+            unsafe countSleep(e)
             r = unsafe withUnsafeMutablePointer(to: &fds) {
                 unsafe sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, nil, nil)
             }
@@ -193,6 +192,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
             let whole = slice == 0 || left <= slice
             if !whole { left = slice }
             var t = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
+            unsafe countSleep(e)
             r = unsafe withUnsafeMutablePointer(to: &fds) {
                 unsafe sluice_real_ppoll(UnsafeMutableRawPointer($0).assumingMemoryBound(to: pollfd.self), 3, &t, nil)
             }
@@ -217,5 +217,10 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
         return fds.0.revents != 0 ? .readyByKernel : .ready
     }
 
-    var POLLRDHUP_FLAG: Int32 { 0x2000 }
+    private var POLLRDHUP_FLAG: Int32 { 0x2000 }
+
+    private func countSleep(_ e: Endpoint) {
+        unsafe e.pointee.counters.sleeps &+= 1
+        count(StackCounter.sleeps)
+    }
 }
