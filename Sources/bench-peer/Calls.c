@@ -81,7 +81,7 @@ static int by_value(const void *a, const void *b) {
 }
 
 /// Middle of the values, in nanoseconds of the measured interval's clock.
-static double middle(uint64_t *values, unsigned count) {
+double middle(uint64_t *values, unsigned count) {
     qsort(values, count, sizeof *values, by_value);
     return (double)values[count / 2] * (double)control->elapsed_ns / (double)control->ticks;
 }

@@ -13,7 +13,7 @@ struct options options = {
 
 static const char usage[] =
     "usage: bench-peer PATTERN [option...]\n"
-    "  PATTERN          pingpong, stream, churn, many, rate, memory, calls, start\n"
+    "  PATTERN          pingpong, stream, churn, many, rate, memory, calls, start, observe\n"
     "  --transport T    tcp, tcp-nodelay, unix, pipe, ring, sockmap\n"
     "  --wait W         block, spin (non-blocking calls in a loop), poll, epoll\n"
     "  --size N         bytes of a message (64)\n"
@@ -23,12 +23,12 @@ static const char usage[] =
     "  --warmup MS      time before the measured interval (50)\n"
     "  --run MS         measured interval (300)\n"
     "  --limit MS       end of everything (30000)\n"
-    "  --connections N  many, memory (1000)\n"
+    "  --connections N  many, memory; observe: processes (1000)\n"
     "  --busy N         many: connections that carry messages (10)\n"
     "  --rate N         rate: messages a second (100)\n"
-    "  --messages N     memory: messages on each connection; start: processes (10000)\n"
+    "  --messages N     memory: messages on each connection; start: processes; observe: runs (10000)\n"
     "  --call NAME      calls: read-zero, readv-zero, write-null, recv-unix, exchange-unix, poll-pipes, select-pipes, epoll-pipes, fcntl-file,\n"
-    "                   dup-close, open-close\n"
+    "                   dup-close, open-close; observe: a command, in which PID stands for one of the processes\n"
     "  --preload LIB    library that the two sides are started with\n"
     "  --preload-side S both, server, client (both)\n";
 

@@ -105,6 +105,8 @@ uint64_t record_value(unsigned index);
 /// Marks begin and end of the measured interval on the side that knows them: clock, and processor time of both sides.
 void measure_begin(void);
 void measure_end(void);
+/// The middle one of these numbers of ticks, in nanoseconds once the run is over.
+double middle(uint64_t *values, unsigned count);
 
 // Patterns: one function per side, or one for both where there is one process only.
 void pingpong_server(void);
@@ -120,5 +122,6 @@ void memory_server(void);
 void memory_client(void);
 void calls_single(void);
 void start_single(void);
+void observe_single(void);
 
 #endif

@@ -27,6 +27,7 @@ static const struct pattern patterns[] = {
     {"churn", churn_server, churn_client, false},          {"many", many_server, many_client, false},
     {"rate", pingpong_server, rate_client, false},         {"memory", memory_server, memory_client, false},
     {"calls", calls_single, NULL, false},                  {"start", start_single, NULL, true},
+    {"observe", observe_single, NULL, false},
 };
 
 static size_t control_bytes(void) { return (sizeof(struct control) + 4095) & ~(size_t)4095; }

@@ -72,7 +72,7 @@ extension Goal {
 }
 
 /// All acceptance figures.
-var allGoals: [Goal] { TransferGoals.all + RedisGoals.all + NginxGoals.all + LifecycleGoals.all }
+var allGoals: [Goal] { TransferGoals.all + RedisGoals.all + NginxGoals.all + LifecycleGoals.all + ObserverGoals.all }
 
 /// The acceptance figures between transports.
 enum TransferGoals {

@@ -21,6 +21,8 @@ struct Sluicebench: ParsableCommand {
     var library: String?
     @Option(help: ArgumentHelp("The program that is measured.", valueName: "file"))
     var peer: String?
+    @Option(help: ArgumentHelp("The sluicestat whose commands are timed.", valueName: "file"))
+    var stat: String?
     @Option(help: ArgumentHelp("Where redis, nginx, wrk and ab are unpacked (SLUICE_PROGRAMS).", valueName: "folder"))
     var programs: String?
     @Option(help: "Rounds of each contest.")
@@ -45,7 +47,10 @@ struct Sluicebench: ParsableCommand {
         let program = try self.peer ?? find("bench-peer", ["", "../lib/sluice/"])
         let peer = Peer(
             path: program, library: try absolute(library ?? find("libsluice.so", ["../lib/", "../lib/sluice/"])), cores: cores)
-        let contests = all(peer, pace).filter { contest in only.isEmpty || only.contains { contest.id.hasPrefix($0) } }
+        let stat = try absolute(self.stat ?? find("sluicestat", [""]))
+        let contests = (all(peer, pace) + Observers(peer: peer, pace: pace, stat: stat).contests).filter { contest in
+            only.isEmpty || only.contains { contest.id.hasPrefix($0) }
+        }
         let goals = allGoals
         if list {
             for contest in contests { print(contest.id) }

@@ -23,26 +23,28 @@ struct Peers {
             // Without an inode the kernel has it for itself: not accepted yet, or closed.
             if wanted.contains(connection), socket.inode != 0 { ends[connection] = End(socket: socket, holders: []) }
         }
-        for end in wanted where !end.isTCP && end.remote.port != 0 && ends[end] == nil {
-            ends[end] = Self.unconnected(end, kernel).map { End(socket: $0, holders: []) }
+        let unconnected = wanted.filter { !$0.isTCP && $0.remote.port != 0 && ends[$0] == nil }
+        if !unconnected.isEmpty {
+            let bound = Dictionary(
+                grouping: kernel.all.filter { !$0.isTCP && $0.remote.port == 0 && $0.inode != 0 }, by: { $0.local.port })
+            for end in unconnected {
+                ends[end] = Self.receiver(of: end, bound[end.local.port] ?? []).map { End(socket: $0, holders: []) }
+            }
         }
         guard !ends.isEmpty else { return }
-        let processes = ProcessScan().processes
-        for (connection, end) in ends {
-            for process in processes {
-                guard let descriptor = process.socketDescriptors[end.socket.inode]?.first else { continue }
-                ends[connection]?.holders.append((process, descriptor))
+        let connections = Dictionary(grouping: ends.keys) { ends[$0]?.socket.inode ?? 0 }
+        for process in ProcessScan().processes {
+            for (inode, descriptors) in process.socketDescriptors {
+                for connection in connections[inode] ?? [] { ends[connection]?.holders.append((process, descriptors[0])) }
             }
         }
     }
 
     subscript(row: SocketRow) -> End? { Self.otherEnd(row).flatMap { ends[$0] } }
 
-    /// The one UDP socket that has no peer itself and gets what is sent to this address: bound to it, or to all.
-    private static func unconnected(_ end: Connection, _ kernel: KernelSockets) -> KernelSocket? {
-        let bound = kernel.all.filter {
-            !$0.isTCP && $0.namespace == end.namespace && $0.remote.port == 0 && $0.local.port == end.local.port && $0.inode != 0
-        }
+    /// Of the UDP sockets without a peer at this port the one that gets what is sent to the address: bound to it, or to all.
+    private static func receiver(of end: Connection, _ sockets: [KernelSocket]) -> KernelSocket? {
+        let bound = sockets.filter { $0.namespace == end.namespace }
         return bound.first { $0.local == end.local } ?? bound.first { $0.local.isWildcard }
     }
 

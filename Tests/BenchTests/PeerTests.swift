@@ -52,7 +52,7 @@ struct PeerTests {
             ["rate", "--rate", "200", "--run", "50"],
             ["memory", "--connections", "100", "--messages", "20"], ["calls", "--call", "read-zero"],
             ["calls", "--call", "dup-close"],
-            ["start", "--messages", "3"],
+            ["start", "--messages", "3"], ["observe", "--connections", "20", "--messages", "3", "--call", "/bin/kill -0 PID"],
         ])
     func pattern(_ arguments: [String]) throws {
         guard case .measured(let sample) = try peer().run(short + arguments, settings: nil) else {
@@ -61,7 +61,7 @@ struct PeerTests {
         }
         #expect((sample.values[.rate] ?? 0) > 0)
         if arguments[0] == "memory" { #expect(sample.values[.resident] != nil) }
-        if arguments[0] == "calls" || arguments[0] == "start" { #expect((sample.values[.cost] ?? 0) > 0) }
+        if ["calls", "start", "observe"].contains(arguments[0]) { #expect((sample.values[.cost] ?? 0) > 0) }
     }
 
     @Test("a run that does not end is ended, and says so")

@@ -479,6 +479,42 @@ def case_many():
             program.end()
 
 
+def switches(pid):
+    """How often a process has been on a processor and left it."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return re.findall(r"ctxt_switches:\s+(\d+)", file.read())
+
+
+def case_thousand():
+    """A thousand processes under Sluice: no command takes long (the limit is for the busiest machine; `sluicebench --only
+    sluicestat` has the times), none of the processes runs meanwhile, and none is written to."""
+    programs = [Program(sys.argv[5])]
+    try:
+        # Each talks to the one before: `why` then finds two peers among all.
+        for _ in range(999):
+            programs.append(Program(sys.argv[5], programs[-1].line()[1]))
+            programs[-2].line("")
+        programs[-1].line()
+        ours = {program.pid for program in programs}
+        one = programs[500].pid
+        before = {pid: switches(pid) for pid in ours}
+        for command in (["netstat", "-u"], ["netstat", "-a", "--json"], ["stacks"], ["stacks", "--json"], ["stats"], ["stats", "--json"],
+                        ["prometheus"], ["prometheus", "--sum"], ["why", str(one)], ["why", f"{one}:3"], ["why", str(one), "--json"],
+                        ["env", str(one)], ["stats", str(one)], ["watch", "--count", "1", "--interval", "0.05"]):
+            begin = time.monotonic()
+            said = run(*command)
+            seconds = time.monotonic() - begin
+            assert said and seconds < 10, (command, seconds)
+            assert {pid: switches(pid) for pid in ours} == before, f"{command} made processes run"
+        lines = [row["pid"] for row in json.loads(run("stacks", "--json"))["stacks"]]
+        assert len(ours & set(lines)) == 1000
+        peers = {row["peer"]["holders"][0]["pid"] for row in json.loads(run("why", str(one), "--json"))["sockets"] if "peer" in row}
+        assert peers == {programs[499].pid, programs[501].pid}, peers
+    finally:
+        for program in programs:
+            program.end()
+
+
 def case_manual():
     """The manual page has every command with every option."""
     with open(f"{os.path.dirname(schema_file)}/../man/sluicestat.1", encoding="utf-8") as file:

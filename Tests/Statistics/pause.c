@@ -1,4 +1,4 @@
-// A program with one socket that does nothing more: a listening one, or with a port one that is connected to it.
+// A program that does nothing by itself: a socket listens, at the port that it prints; with a port another one is connected to that.
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,18 +6,24 @@
 #include <unistd.h>
 
 int main(int argc, char **argv) {
-    int descriptor = socket(AF_INET, SOCK_STREAM, 0);
-    if (descriptor < 0) return 1;
+    struct sockaddr_in here = {0};
+    socklen_t length = sizeof here;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (listener < 0 || listen(listener, 1) != 0 || getsockname(listener, (struct sockaddr *)&here, &length) != 0) return 1;
     if (argc > 1) {
         struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])),
                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        if (connect(descriptor, (struct sockaddr *)&there, sizeof there) != 0) return 1;
-    } else if (listen(descriptor, 1) != 0) {
-        return 1;
+        int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+        if (descriptor < 0 || connect(descriptor, (struct sockaddr *)&there, sizeof there) != 0) return 1;
     }
-    puts("ready");
+    printf("ready %d\n", ntohs(here.sin_port));
     fflush(stdout);
-    // Its end is the end of its standard input.
+    // It accepts one for each line, and its end is the end of its standard input.
     char byte;
-    return read(0, &byte, 1) < 0;
+    while (read(0, &byte, 1) == 1) {
+        if (accept(listener, NULL, NULL) < 0) return 1;
+        puts("accepted");
+        fflush(stdout);
+    }
+    return 0;
 }

@@ -13,7 +13,7 @@ chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 
 quietly "${CC:-gcc}" -O1 -Wall -Wextra -o "$work/pause" "$here/pause.c" || not_ok "pause.c" "cannot be compiled"
-cases=(schema forms stacks stats reset peer fork absent prometheus output listen watch terminal churn many manual)
+cases=(schema forms stacks stats reset peer fork absent prometheus output listen watch terminal churn many thousand manual)
 if [ "$(id -u)" -eq 0 ]; then
     # One that another user may run, wherever the checkout is.
     cp "$stat" "$work/sluicestat"
