@@ -58,7 +58,8 @@ public func sendmmsg(
     unsafe e.local.pointee.flowsTx.acquire()
     while i < r {
         unsafe e.pointee.counters.tx_kernel_bytes &+= UInt64(messages[i].msg_len)
-        if let to = unsafe destination(e, messages[i].msg_hdr), unsafe Flows.note(e, fd, to) { hasOpened = true }
+        let to = unsafe withUnsafePointer(to: &messages[i].msg_hdr) { unsafe destination(e, $0) }
+        if let to, unsafe Flows.note(e, fd, to) { hasOpened = true }
         i &+= 1
     }
     unsafe e.local.pointee.flowsTx.release()

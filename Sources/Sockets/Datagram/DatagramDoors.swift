@@ -13,10 +13,10 @@ private func connectedTo(_ e: Endpoint) -> sl_address? {
 }
 
 /// To whom a message goes; nil: nobody, or the kernel must judge.
-func destination(_ e: Endpoint, _ m: msghdr) -> sl_address? {
-    guard let name = unsafe m.msg_name, unsafe m.msg_namelen > 0 else { return unsafe connectedTo(e) }
+@inline(__always) func destination(_ e: Endpoint, _ m: UnsafePointer<msghdr>) -> sl_address? {
+    guard let name = unsafe m.pointee.msg_name, unsafe m.pointee.msg_namelen > 0 else { return unsafe connectedTo(e) }
     var to = slc_address()
-    return unsafe slc_address_of(name, m.msg_namelen, &to) == 0 && to.family == e.pointee.family ? sl_address(to) : nil
+    return unsafe slc_address_of(name, m.pointee.msg_namelen, &to) == 0 && to.family == e.pointee.family ? sl_address(to) : nil
 }
 
 func datagramSend(_ e: Endpoint, _ fd: Int32, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
@@ -36,7 +36,7 @@ func datagramSend(
     var isPlain = n >= 0 && n <= 1024
     if let m = unsafe msg {
         isPlain = unsafe isPlain && m.pointee.msg_controllen == 0
-        remote = unsafe destination(e, m.pointee)
+        remote = unsafe destination(e, m)
     }
     let parts = unsafe isPlain ? iov ?? noParts(n) : nil
     guard let parts = unsafe parts else {
