@@ -22,6 +22,7 @@ build_driver() {
 }
 build_driver hostile Hostile.c HostileVictim.c HostileActs.c HostileSpeaks.c || exit 1
 build_driver steps Steps.c StepRound.c StepTrace.c StepEnds.c StepPaths.c || exit 1
+build_driver hostile-datagrams HostileDatagrams.c || exit 1
 build_driver datagram-steps Steps.c StepRound.c StepTrace.c DatagramEnds.c DatagramPaths.c || exit 1
 for driver in kills namespaces impostor storms shortage alarms users limits pairs sharers refusals containers; do build_driver "$driver" "${driver^}.c" || exit 1; done
 
@@ -46,8 +47,8 @@ driver() {
 
 preload=LD_PRELOAD=$library
 seed=${SLUICE_SEED:-$(date +%s)}
-points=(--points 300) few=(--points 50) datagrams=(--points 60) kills=100 limit=600
-if [ "$all" -eq 1 ]; then points=(--all) datagrams=(--all) few=(--points 300) kills=1000 limit=14000; fi
+points=(--points 300) few=(--points 50) datagrams=(--points 60) kills=100 limit=600 turns=4
+if [ "$all" -eq 1 ]; then points=(--all) datagrams=(--all) few=(--points 300) kills=1000 limit=14000 turns=100; fi
 # One page in a ring and no spinning: short paths that sleep.
 small=(SLUICE_RING_BYTES=4096 EF_SPIN_USEC=0)
 
@@ -82,6 +83,9 @@ if [ -x "$build/bin/sluicestat" ]; then
 else
     not_ok "a hostile peer" "sluicestat is not built"
 fi
+
+driver "a hostile peer over UDP, on the kernel" 300 -- ./hostile-datagrams --turns 1 --seed "$seed"
+driver "a hostile peer over UDP" 300 "$preload" SLUICE_LANE_AT=4 -- ./hostile-datagrams --turns "$turns" --seed "$seed"
 
 storms=60
 [ "$all" -eq 0 ] || storms=200
