@@ -59,6 +59,7 @@ void json_print(int failed) {
     double ns_per_tick = control->ticks ? (double)control->elapsed_ns / (double)control->ticks : 1;
     printf(",\"messages\":%llu,\"bytes\":%llu,\"elapsed_ns\":%llu", (unsigned long long)control->messages,
         (unsigned long long)control->bytes, (unsigned long long)control->elapsed_ns);
+    if (control->sent) printf(",\"sent\":%llu", (unsigned long long)control->sent);
     sides();
     if (control->cost_ns > 0) printf(",\"cost_ns\":%.3f", control->cost_ns);
     if (control->record.total) histogram(&control->record, ns_per_tick);

@@ -16,7 +16,13 @@
 #include "Peer.h"
 #include "Sockmap.h"
 
-static bool is_unix(void) { return options.transport == TRANSPORT_UNIX; }
+static bool is_datagram(void) { return options.transport >= TRANSPORT_UDP; }
+static bool is_unix(void) { return options.transport == TRANSPORT_UNIX || options.transport == TRANSPORT_UNIX_DATAGRAM; }
+static int make_socket(void) {
+    int fd = socket(is_unix() ? AF_UNIX : AF_INET, is_datagram() ? SOCK_DGRAM : SOCK_STREAM, 0);
+    if (fd < 0) fail("socket");
+    return fd;
+}
 
 /// The unix socket's name is abstract and made from the server's process: it leaves no file.
 static socklen_t unix_name(struct sockaddr_un *name) {
@@ -27,13 +33,12 @@ static socklen_t unix_name(struct sockaddr_un *name) {
 }
 
 int link_listen(int backlog) {
-    int fd = socket(is_unix() ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
-    if (fd < 0) fail("socket");
+    int fd = make_socket();
     struct sockaddr_un name;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = is_unix() ? unix_name(&name) : sizeof address;
     if (bind(fd, is_unix() ? (struct sockaddr *)&name : (struct sockaddr *)&address, length) != 0) fail("bind");
-    if (listen(fd, backlog) != 0) fail("listen");
+    if (!is_datagram() && listen(fd, backlog) != 0) fail("listen");
     if (!is_unix()) {
         if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) fail("getsockname");
         control->port = ntohs(address.sin_port);
@@ -43,11 +48,13 @@ int link_listen(int backlog) {
 }
 
 int link_connect(void) {
-    int fd = socket(is_unix() ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
-    if (fd < 0) fail("socket");
+    int fd = make_socket();
     struct sockaddr_un name;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(control->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = is_unix() ? unix_name(&name) : sizeof address;
+    // So that it has a name to which answers go.
+    sa_family_t any = AF_UNIX;
+    if (is_unix() && is_datagram() && bind(fd, (struct sockaddr *)&any, sizeof any) != 0) fail("bind");
     if (connect(fd, is_unix() ? (struct sockaddr *)&name : (struct sockaddr *)&address, length) != 0) fail("connect");
     return fd;
 }

@@ -26,7 +26,7 @@ int link_receive_all(struct link *link, void *bytes, size_t count);
 void link_end_sending(struct link *link);
 void link_close(struct link *link);
 
-/// A listening socket of the run's transport; publishes its port.
+/// A listening socket of the run's transport, a bound one of datagrams; publishes its port.
 int link_listen(int backlog);
 /// A new connection to the published port.
 int link_connect(void);

@@ -31,8 +31,7 @@ uint64_t record_value(unsigned index) {
     return low + ((1ull << shift) >> 1);
 }
 
-/// Processor time of a process, of any of this user's, to the nanosecond.
-static uint64_t processor_ns(pid_t pid) {
+uint64_t processor_ns(pid_t pid) {
     clockid_t id;
     struct timespec t;
     if (clock_getcpuclockid(pid, &id) != 0 || clock_gettime(id, &t) != 0) fail("processor clock of process %d", (int)pid);

@@ -13,8 +13,8 @@ struct options options = {
 
 static const char usage[] =
     "usage: bench-peer PATTERN [option...]\n"
-    "  PATTERN          pingpong, stream, churn, many, rate, memory, calls, start, observe\n"
-    "  --transport T    tcp, tcp-nodelay, unix, pipe, ring, sockmap\n"
+    "  PATTERN          pingpong, stream, churn, many, clients, rate, memory, calls, start, memcache, observe\n"
+    "  --transport T    tcp, tcp-nodelay, unix, pipe, ring, sockmap; pingpong, stream, clients: udp, unix-datagram\n"
     "  --wait W         block, spin (non-blocking calls in a loop), poll, epoll\n"
     "  --size N         bytes of a message (64)\n"
     "  --read-size N    bytes that a stream reader asks for (65536)\n"
@@ -23,12 +23,15 @@ static const char usage[] =
     "  --warmup MS      time before the measured interval (50)\n"
     "  --run MS         measured interval (300)\n"
     "  --limit MS       end of everything (30000)\n"
-    "  --connections N  many, memory; observe: processes (1000)\n"
+    "  --connections N  many, memory, memcache; clients, observe: processes (1000)\n"
     "  --busy N         many: connections that carry messages (10)\n"
     "  --rate N         rate: messages a second (100)\n"
     "  --messages N     memory: messages on each connection; start: processes; observe: runs (10000)\n"
     "  --call NAME      calls: read-zero, readv-zero, write-null, recv-unix, exchange-unix, poll-pipes, select-pipes, epoll-pipes, fcntl-file,\n"
     "                   dup-close, open-close; observe: a command, in which PID stands for one of the processes\n"
+    "  --port N         memcache: the server's port on 127.0.0.1\n"
+    "  --path FILE      memcache: its unix socket, instead\n"
+    "  --server-pid N   memcache: its process, whose processor time is counted\n"
     "  --preload LIB    library that the two sides are started with\n"
     "  --preload-side S both, server, client (both)\n";
 
@@ -76,13 +79,13 @@ static bool role(const char *word) {
 }
 
 static bool take(int letter, char *word) {
-    static const char *const transports[] = {"tcp", "tcp-nodelay", "unix", "pipe", "ring", "sockmap"};
+    static const char *const transports[] = {"tcp", "tcp-nodelay", "unix", "pipe", "ring", "sockmap", "udp", "unix-datagram"};
     static const char *const waits[] = {"block", "spin", "poll", "epoll"};
     static const char *const sides[] = {"both", "server", "client"};
     unsigned long n = 0;
     int i;
     switch (letter) {
-    case 't': i = choose(word, transports, 6); options.transport = (enum transport)i; return i >= 0;
+    case 't': i = choose(word, transports, 8); options.transport = (enum transport)i; return i >= 0;
     case 'w': i = choose(word, waits, 4); options.wait = (enum wait_style)i; return i >= 0;
     case 'z': if (!number(word, 8, 1 << 20, &n)) return false; options.size = n; return true;
     case 'Z': if (!number(word, 8, 1 << 20, &n)) return false; options.read_size = n; return true;
@@ -96,6 +99,9 @@ static bool take(int letter, char *word) {
     case 'R': if (!number(word, 1, 1000000, &n)) return false; options.rate = n; return true;
     case 'm': return number(word, 1, 1000000000, &options.messages);
     case 'k': options.call = word; return true;
+    case 'P': if (!number(word, 1, 65535, &n)) return false; options.port = (unsigned)n; return true;
+    case 'u': options.path = word; return true;
+    case 'S': if (!number(word, 1, 1 << 30, &n)) return false; options.server_pid = (pid_t)n; return true;
     case 'p': options.preload = word; return true;
     case 's':
         i = choose(word, sides, 3);
@@ -113,6 +119,7 @@ int options_parse(int argc, char **argv) {
         {"transport", 1, 0, 't'}, {"wait", 1, 0, 'w'}, {"size", 1, 0, 'z'}, {"read-size", 1, 0, 'Z'}, {"cores", 1, 0, 'c'},
         {"neighbour", 1, 0, 'n'}, {"warmup", 1, 0, 'W'}, {"run", 1, 0, 'r'}, {"limit", 1, 0, 'l'}, {"connections", 1, 0, 'C'},
         {"busy", 1, 0, 'b'}, {"rate", 1, 0, 'R'}, {"messages", 1, 0, 'm'}, {"call", 1, 0, 'k'}, {"preload", 1, 0, 'p'},
+        {"port", 1, 0, 'P'}, {"path", 1, 0, 'u'}, {"server-pid", 1, 0, 'S'},
         {"preload-side", 1, 0, 's'}, {"role", 1, 0, 'x'}, {0},
     };
     int letter, index = 0;

@@ -11,7 +11,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum transport { TRANSPORT_TCP, TRANSPORT_TCP_NODELAY, TRANSPORT_UNIX, TRANSPORT_PIPE, TRANSPORT_RING, TRANSPORT_SOCKMAP };
+enum transport {
+    TRANSPORT_TCP, TRANSPORT_TCP_NODELAY, TRANSPORT_UNIX, TRANSPORT_PIPE, TRANSPORT_RING, TRANSPORT_SOCKMAP,
+    /// These keep messages apart, and have patterns of their own.
+    TRANSPORT_UDP, TRANSPORT_UNIX_DATAGRAM
+};
 enum wait_style { WAIT_BLOCK, WAIT_SPIN, WAIT_POLL, WAIT_EPOLL };
 enum role { ROLE_PARENT, ROLE_SERVER, ROLE_CLIENT, ROLE_SINGLE };
 
@@ -36,6 +40,10 @@ struct options {
     unsigned rate;
     unsigned long messages;
     const char *call;
+    /// Where memcached is, and its process.
+    unsigned port;
+    const char *path;
+    pid_t server_pid;
     const char *preload;
     bool preload_side[2];
 };
@@ -65,17 +73,24 @@ struct control {
     struct side side[2];
     uint16_t port;
     uint64_t messages;
+    /// Messages that were sent, where some may be lost; 0: all arrive.
+    uint64_t sent;
     uint64_t bytes;
     uint64_t elapsed_ns;
     uint64_t ticks;
     /// Middle cost of a call or of a process start, where that is the result.
     double cost_ns;
     struct record record;
+    /// Of the pattern with many client processes: how far the run is, how many clients are there, and what counts.
+    _Atomic uint32_t stage, ready;
+    uint64_t begin_ticks, end_ticks;
 };
 
 enum { SERVER = 0, CLIENT = 1 };
 /// The steps that a side reaches; the other waits for them.
 enum { STEP_LISTENING = 1, STEP_LINKED = 2, STEP_READY = 3, STEP_DONE = 4 };
+
+enum { STAGE_GO = 1, STAGE_OVER = 2 };
 
 extern struct options options;
 extern struct control *control;
@@ -85,7 +100,8 @@ void *control_rings(void);
 size_t control_size(void);
 
 int options_parse(int argc, char **argv);
-int parent_run(char **argv);
+/// Whether the run has taken longer than it may.
+bool parent_expired(void);
 void json_print(int failed);
 
 /// Ends this side because a call failed; the parent prints the message and the text of errno.
@@ -97,11 +113,15 @@ _Noreturn void skip(const char *format, ...) __attribute__((format(printf, 1, 2)
 void reach(uint32_t step);
 /// Blocks until the other side has reached the step.
 void await(uint32_t step);
+/// The same for so long at most; whether it was reached.
+bool await_briefly(uint32_t step, unsigned microseconds);
 void pin(int core);
 
 void record_add(struct record *record, uint64_t ticks);
 uint64_t record_value(unsigned index);
 
+/// Processor time of a process, of any of this user's, to the nanosecond.
+uint64_t processor_ns(pid_t pid);
 /// Marks begin and end of the measured interval on the side that knows them: clock, and processor time of both sides.
 void measure_begin(void);
 void measure_end(void);
@@ -120,8 +140,19 @@ void many_client(void);
 void rate_client(void);
 void memory_server(void);
 void memory_client(void);
+void datagram_pingpong_server(void);
+void datagram_pingpong_client(void);
+void datagram_stream_server(void);
+void datagram_stream_client(void);
+void clients_server(void);
+void clients_client(void);
+void datagram_clients_server(void);
+void datagram_clients_client(void);
+/// What the parent does while they run; the server is the first of the processes.
+void clients_conduct(const pid_t *pids, unsigned count);
 void calls_single(void);
 void start_single(void);
 void observe_single(void);
+void memcache_single(void);
 
 #endif

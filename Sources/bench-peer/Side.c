@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "Peer.h"
@@ -48,6 +49,13 @@ void reach(uint32_t step) {
 void await(uint32_t step) {
     uint32_t now;
     while ((now = atomic_load(&other()->step)) < step) syscall(SYS_futex, &other()->step, FUTEX_WAIT, now, NULL, NULL, 0);
+}
+
+bool await_briefly(uint32_t step, unsigned microseconds) {
+    uint32_t now = atomic_load(&other()->step);
+    struct timespec t = {.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000l};
+    if (now < step) syscall(SYS_futex, &other()->step, FUTEX_WAIT, now, &t, NULL, 0);
+    return atomic_load(&other()->step) >= step;
 }
 
 void pin(int core) {

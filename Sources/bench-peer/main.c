@@ -19,6 +19,8 @@ struct pattern {
     void (*server)(void);
     void (*client)(void);
     bool plain;
+    /// As many client processes as the run has connections.
+    bool crowd;
 };
 
 /// Without a client the pattern has one process. Such a one that only starts others is not preloaded itself.
@@ -28,6 +30,14 @@ static const struct pattern patterns[] = {
     {"rate", pingpong_server, rate_client, false},         {"memory", memory_server, memory_client, false},
     {"calls", calls_single, NULL, false},                  {"start", start_single, NULL, true},
     {"observe", observe_single, NULL, false},
+    {"clients", clients_server, clients_client, false, true}, {"memcache", memcache_single, NULL, false},
+};
+
+/// With transports that keep messages apart.
+static const struct pattern datagram_patterns[] = {
+    {"pingpong", datagram_pingpong_server, datagram_pingpong_client, false},
+    {"stream", datagram_stream_server, datagram_stream_client, false},
+    {"clients", datagram_clients_server, datagram_clients_client, false, true},
 };
 
 static size_t control_bytes(void) { return (sizeof(struct control) + 4095) & ~(size_t)4095; }
@@ -35,8 +45,11 @@ size_t control_size(void) { return control_bytes() + 2 * sizeof(struct ring); }
 void *control_rings(void) { return (char *)control + control_bytes(); }
 
 static const struct pattern *find_pattern(void) {
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
-        if (strcmp(patterns[i].name, options.pattern) == 0) return &patterns[i];
+    bool datagrams = options.transport >= TRANSPORT_UDP;
+    const struct pattern *list = datagrams ? datagram_patterns : patterns;
+    size_t count = datagrams ? sizeof datagram_patterns / sizeof *list : sizeof patterns / sizeof *list;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].name, options.pattern) == 0) return &list[i];
     return NULL;
 }
 
@@ -70,6 +83,7 @@ static int run_side(const struct pattern *pattern) {
 
 static volatile sig_atomic_t expired;
 static void expire(int number) { (void)number; expired = 1; }
+bool parent_expired(void) { return expired; }
 
 static pid_t start_side(char **argv, const char *role, int side, int fd, bool plain) {
     pid_t parent = getpid(), pid = fork();
@@ -132,11 +146,13 @@ static int run_parent(const struct pattern *pattern, char **argv) {
     struct sigaction action = {.sa_handler = expire};
     sigaction(SIGALRM, &action, NULL);
     pid_t neighbour = options.neighbour >= -1 ? start_neighbour() : 0;
-    pid_t pids[2] = {0, 0};
-    int count = pattern->client ? 2 : 1;
-    pids[0] = start_side(argv, count == 2 ? "server" : "single", SERVER, fd, pattern->plain);
-    if (count == 2) pids[1] = start_side(argv, "client", CLIENT, fd, false);
+    int count = !pattern->client ? 1 : pattern->crowd ? 1 + (int)options.connections : 2;
+    pid_t *pids = calloc((size_t)count, sizeof *pids);
+    if (!pids) return 1;
+    pids[0] = start_side(argv, pattern->client ? "server" : "single", SERVER, fd, pattern->plain);
+    for (int i = 1; i < count; i++) pids[i] = start_side(argv, "client", CLIENT, fd, false);
     alarm(options.limit_ms / 1000 + 1);
+    if (pattern->crowd) clients_conduct(pids, (unsigned)count);
     int failed = await_sides(pids, count);
     alarm(0);
     if (neighbour > 0) {
@@ -153,7 +169,7 @@ int main(int argc, char **argv) {
     if (status != 0) return status;
     const struct pattern *pattern = find_pattern();
     if (!pattern) {
-        fprintf(stderr, "bench-peer: no pattern '%s'\n", options.pattern);
+        fprintf(stderr, "bench-peer: no pattern '%s' with this transport\n", options.pattern);
         return 2;
     }
     return options.role == ROLE_PARENT ? run_parent(pattern, argv) : run_side(pattern);

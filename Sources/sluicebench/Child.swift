@@ -112,11 +112,12 @@ struct Child {
         output = -1
     }
 
-    /// User and system time so far of the program and the processes that it has started and not yet reaped, in nanoseconds.
+    /// User and system time so far of the program and of the processes that it has started, in nanoseconds; those that it has reaped are
+    /// known to a tick of the kernel's clock.
     func processorNanoseconds() throws -> UInt64 {
         let children = (contents(of: "/proc/\(pid)/task/\(pid)/children") ?? "").split(whereSeparator: { $0 == " " || $0 == "\n" }
         )
-        var sum: UInt64 = 0
+        var sum = reapedNanoseconds
         for process in [pid] + children.compactMap({ pid_t($0) }) {
             var clock = clockid_t()
             var time = timespec()
@@ -126,6 +127,13 @@ struct Child {
             sum += UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
         }
         return sum
+    }
+
+    private var reapedNanoseconds: UInt64 {
+        // Behind the name, which may hold anything: the fields from the third on.
+        let fields = (contents(of: "/proc/\(pid)/stat") ?? "").split(separator: ")").last?.split(separator: " ") ?? []
+        guard fields.count > 14, let user = UInt64(fields[13]), let system = UInt64(fields[14]) else { return 0 }
+        return (user + system) * (1_000_000_000 / UInt64(sysconf(Int32(_SC_CLK_TCK))))
     }
 
     private func reap() -> Int32 {

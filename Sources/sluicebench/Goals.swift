@@ -72,7 +72,10 @@ extension Goal {
 }
 
 /// All acceptance figures.
-var allGoals: [Goal] { TransferGoals.all + RedisGoals.all + NginxGoals.all + LifecycleGoals.all + ObserverGoals.all }
+var allGoals: [Goal] {
+    TransferGoals.all + DatagramGoals.all + RedisGoals.all + NginxGoals.all + MemcachedGoals.all + LifecycleGoals.all
+        + ObserverGoals.all
+}
 
 /// The acceptance figures between transports.
 enum TransferGoals {

@@ -33,7 +33,7 @@ struct Lifecycles {
     var contests: [Contest] { crowds + rated + [memory] + unaccelerated }
 
     /// More than elsewhere: the goal is a few percent, and the place of a new connection's wake-ups moves by more than that.
-    private var churnRounds: Int { pace.isQuick ? 7 : 21 }
+    private var churnRounds: Int { pace.churnRounds }
 
     private var crowds: [Contest] {
         let two = Placement.two.arguments(peer.cores)

@@ -11,11 +11,17 @@ struct Sluicebench: ParsableCommand {
 
     @Flag(help: "Two to three minutes: fewer sizes, shorter and fewer rounds.")
     var quick = false
+    @Flag(help: "Only the main results, those of picture and table: about eight minutes.")
+    var main = false
     @Option(help: ArgumentHelp("Also write all results to this file as JSON.", valueName: "file"))
     var json: String?
     @Option(help: ArgumentHelp("Also draw the main results to this file, as SVG.", valueName: "file"))
     var svg: String?
-    @Option(help: ArgumentHelp("Measure nothing: draw the results that --json wrote to this file.", valueName: "file"))
+    @Option(help: ArgumentHelp("Also write the main results to this file, as a table in Markdown.", valueName: "file"))
+    var markdown: String?
+    @Option(
+        help: ArgumentHelp(
+            "Measure nothing: draw the results that --json wrote to this file, or write their table.", valueName: "file"))
     var from: String?
     @Option(help: ArgumentHelp("The preload library.", valueName: "file"))
     var library: String?
@@ -23,8 +29,11 @@ struct Sluicebench: ParsableCommand {
     var peer: String?
     @Option(help: ArgumentHelp("The sluicestat whose commands are timed.", valueName: "file"))
     var stat: String?
-    @Option(help: ArgumentHelp("Where redis, nginx, wrk and ab are unpacked (SLUICE_PROGRAMS).", valueName: "folder"))
-    var programs: String?
+    @Option(
+        help: ArgumentHelp(
+            "Where the measured programs are unpacked; may be given several times (SLUICE_PROGRAMS, with colons).",
+            valueName: "folder"))
+    var programs: [String] = []
     @Option(help: "Rounds of each contest.")
     var rounds: Int?
     @Option(help: ArgumentHelp("Only contests whose name begins with this; may be given several times.", valueName: "name"))
@@ -37,19 +46,20 @@ struct Sluicebench: ParsableCommand {
     var list = false
 
     func validate() throws {
-        if from != nil && svg == nil { throw ValidationError("--from wants --svg FILE") }
+        if from != nil && svg == nil && markdown == nil { throw ValidationError("--from wants --svg FILE or --markdown FILE") }
+        if quick && main { throw ValidationError("--quick or --main, not both") }
     }
 
     mutating func run() throws {
-        if let from, let svg { return try write(Picture(Document(file: from)).text, to: svg) }
-        let pace = quick ? Pace.quick : Pace.full
+        if let from { return try show(Document(file: from)) }
+        let pace = quick ? Pace.quick : main ? .main : .full
         let cores = try Cores()
         let program = try self.peer ?? find("bench-peer", ["", "../lib/sluice/"])
         let peer = Peer(
             path: program, library: try absolute(library ?? find("libsluice.so", ["../lib/", "../lib/sluice/"])), cores: cores)
         let stat = try absolute(self.stat ?? find("sluicestat", [""]))
         let contests = (all(peer, pace) + Observers(peer: peer, pace: pace, stat: stat).contests).filter { contest in
-            only.isEmpty || only.contains { contest.id.hasPrefix($0) }
+            (only.isEmpty || only.contains { contest.id.hasPrefix($0) }) && (!main || Summary.contests.contains(contest.id))
         }
         let goals = allGoals
         if list {
@@ -68,20 +78,25 @@ struct Sluicebench: ParsableCommand {
             fflush(nil)
         }
         print(Lifecycles.callTable(contests, arena.results))
-        print(table(goals, arena.results, complete: only.isEmpty))
+        print(table(goals, arena.results, complete: only.isEmpty && !main))
         print(arena.summary)
         let document = Document(arena, contests, goals)
         if let json { try write(document.text(), to: json) }
-        if let svg { try write(Picture(document).text, to: svg) }
+        try show(document)
         if arena.results.haveFailures { throw ExitCode(1) }
     }
 
+    /// The picture and the table that were asked for.
+    private func show(_ document: Document) throws {
+        if let svg { try write(Picture(document).text, to: svg) }
+        if let markdown { try write(Summary(document: document).markdown(), to: markdown) }
+    }
+
     private func all(_ peer: Peer, _ pace: Pace) -> [Contest] {
-        let root = programs ?? getenv("SLUICE_PROGRAMS").map { String(cString: $0) } ?? Self.folder + "../programs"
-        let real = Programs(root: (try? absolute(root)) ?? root, library: peer.library, cores: peer.cores)
-        return Transfers(peer: peer, pace: pace).contests + Lifecycles(peer: peer, pace: pace).contests
-            + Redis(programs: real, pace: pace).contests
-            + Nginx(programs: real, pace: pace).contests
+        let told = getenv("SLUICE_PROGRAMS").map { String(cString: $0).split(separator: ":").map(String.init) }
+        let roots = programs.isEmpty ? told ?? ["programs", "servers"].map { "\(Self.folder)../\($0)" } : programs
+        let real = Programs(roots: roots.map { (try? absolute($0)) ?? $0 }, library: peer.library, cores: peer.cores)
+        return allContests(peer, real, pace)
     }
 
     /// The path with which other programs, started elsewhere, find the file.

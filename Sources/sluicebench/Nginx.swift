@@ -24,7 +24,7 @@ struct Nginx {
         Contest(
             id: id, title: title, metrics: metrics,
             contestants: [Contestant(name: "kernel") { try run(nil) }, Contestant(name: "sluice") { try run([:]) }],
-            rounds: pace.isQuick ? 2 : 5)
+            rounds: pace.programRounds)
     }
 
     /// One worker; its user is the client's, since ends of different users do not share memory.
@@ -32,7 +32,7 @@ struct Nginx {
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map { "\($0)_temp_path \(folder.path)/\($0);" }
             .joined(separator: " ")
         return """
-            \(geteuid() == 0 ? "user root root;" : "")
+            \(runsAsRoot ? "user root root;" : "")
             daemon off; worker_processes 1; pid \(folder.path)/pid; error_log \(folder.path)/errors crit;
             events { worker_connections 1024; }
             http {

@@ -15,6 +15,7 @@ struct Peer {
         var skipped: String?
         var error: String?
         var messages: Double?
+        var sent: Double?
         var bytes: Double?
         var elapsed_ns: Double?
         var maximum_ns: Double?
@@ -45,13 +46,14 @@ struct Peer {
         if let reason = answer.skipped { return .skipped(reason) }
         if let reason = answer.error { throw BenchError(reason) }
         guard let messages = answer.messages, let elapsed = answer.elapsed_ns, let server = answer.server,
-            let client = answer.client, messages > 0, elapsed > 0
+            let client = answer.client, messages > 0 || (answer.sent ?? 0) > 0, elapsed > 0
         else { throw BenchError("bench-peer left out a figure: \(text.prefix(200))") }
         var sample = Sample(values: percentiles(answer.histogram ?? []))
         sample.values[.maximum] = answer.maximum_ns
         sample.values[.rate] = messages / elapsed * 1e9
         sample.values[.bytes] = (answer.bytes ?? 0) / elapsed * 1e9
-        sample.values[.processor] = (server.cpu_ns + client.cpu_ns) / messages
+        if messages > 0 { sample.values[.processor] = (server.cpu_ns + client.cpu_ns) / messages }
+        sample.values[.loss] = answer.sent.map { 100 * (1 - messages / $0) }
         sample.values[.cost] = answer.cost_ns
         let (pss, rss) = (growth(\.pss_before, \.pss_after, server, client), growth(\.rss_before, \.rss_after, server, client))
         sample.values[.resident] = pss

@@ -3,11 +3,12 @@ struct Picture {
     private let panels: [Panel]
     private let document: Document
 
-    private let width = 760.0
+    private let width = 860.0
     private let margin = 16.0
-    /// Where bars begin, and how long the longest is; its figure stands behind it.
-    private let left = 120.0
-    private let full = 520.0
+    /// Two columns; where bars begin in one, and how long the longest is: its figure stands behind it.
+    private let column = 422.0
+    private let left = 100.0
+    private let full = 240.0
     private let barHeight = 16.0
     private let step = 21.0
 
@@ -21,7 +22,15 @@ struct Picture {
     var text: String {
         var y = 44.0
         var body = ""
-        for panel in panels { body += draw(panel, &y) }
+        for first in stride(from: 0, to: panels.count, by: 2) {
+            var lowest = y
+            for (place, panel) in panels[first..<min(first + 2, panels.count)].enumerated() {
+                var below = y
+                body += draw(panel, Double(place) * column, &below)
+                lowest = max(lowest, below)
+            }
+            y = lowest
+        }
         let notes = [
             document.machine.line, "medians of \(rounds) rounds in turns, each end on a core of its own; measured by sluicebench",
         ]
@@ -50,7 +59,7 @@ struct Picture {
     private static let style = """
         <style>
         text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328 }
-        .h { font-size: 16px; font-weight: 600 } .p { font-size: 13px; font-weight: 600 }
+        .h { font-size: 16px; font-weight: 600 } .p { font-size: 13px; font-weight: 600 } .n { font-size: 11px }
         .n, .d { fill: #59636e } .d { font-size: 10px; text-anchor: middle } .e { text-anchor: end }
         line { stroke: #59636e; stroke-opacity: 0.35 }
         .s { fill: #1a7f64 } .k { fill: #c2571a } .u { fill: #7a6ff0 } .r { fill: #8b949e }
@@ -61,9 +70,10 @@ struct Picture {
         </style>
         """
 
-    /// Draws below `y`, and moves it on.
-    private func draw(_ panel: Panel, _ y: inout Double) -> String {
-        var result = Self.label(margin, y + 12, "p", panel.title) + Self.label(width - margin, y + 12, "n e", panel.hint)
+    /// Draws below `y`, and moves it on; `x` is where its column begins.
+    private func draw(_ panel: Panel, _ x: Double, _ y: inout Double) -> String {
+        let left = x + left
+        var result = Self.label(x + margin, y + 12, "p", panel.title) + Self.label(x + column, y + 12, "n e", panel.hint)
         y += 22
         let scale = panel.scale
         let end = y + Double(panel.bars.count) * step

@@ -23,7 +23,7 @@ struct Redis {
                     Contestant(name: "kernel") { try run(load, settings: nil, unix: false) },
                     Contestant(name: "sluice") { try run(load, settings: [:], unix: false) },
                     Contestant(name: "unix") { try run(load, settings: nil, unix: true) },
-                ], rounds: pace.isQuick ? 2 : 5)
+                ], rounds: pace.programRounds)
         }
     }
 

@@ -26,6 +26,7 @@ extension Metric {
         case .maximum: "max"
         case .rate: "per second"
         case .bytes: "bytes/s"
+        case .loss: "lost"
         case .processor: "CPU/message"
         case .cost: "cost"
         case .resident: "resident"
@@ -42,6 +43,7 @@ extension Metric {
             value >= 1e9
                 ? text(value / 1e9, " G")
                 : value >= 1e6 ? text(value / 1e6, " M") : value >= 1e3 ? text(value / 1e3, " k") : text(value)
+        case .loss: text(value, " %")
         case .resident, .residentTwice: text(value / 1024, " KB")
         default: value >= 1e6 ? text(value / 1e6, " ms") : value >= 1e3 ? text(value / 1e3, " us") : text(value, " ns")
         }

@@ -7,6 +7,8 @@ enum Metric: String, CaseIterable, Codable {
     case rate
     /// Payload bytes a second.
     case bytes
+    /// Messages that were sent and did not arrive, in per cent.
+    case loss
     /// User and system time of both ends per message.
     case processor
     /// Time of a call or of a process start.

@@ -41,9 +41,17 @@ func readAll(_ descriptor: Int32) -> String? {
 /// Whether a program file can be started.
 func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
 
+/// Whether the tool runs as root, which some servers do not like.
+var runsAsRoot: Bool { geteuid() == 0 }
+
 /// Writes a whole file.
-func write(_ text: String, to path: String) throws {
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+func write(_ text: String, to path: String) throws { try write(text, to: path, O_CREAT | O_TRUNC) }
+
+/// Writes to the end of a file that is there.
+func append(_ text: String, to path: String) throws { try write(text, to: path, O_APPEND) }
+
+private func write(_ text: String, to path: String, _ flags: Int32) throws {
+    let descriptor = open(path, O_WRONLY | O_CLOEXEC | flags, 0o644)
     guard descriptor >= 0 else { throw BenchError.system(path) }
     defer { close(descriptor) }
     var bytes = Array(text.utf8)[...]
@@ -120,18 +128,9 @@ struct Folder {
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// Removes the folder with its files; the folders in it must be empty.
+    /// Removes the folder with all that is in it.
     func remove() {
-        guard let folder = opendir(path) else { return }
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
-            }
-            if name == "." || name == ".." { continue }
-            if unlink("\(path)/\(name)") != 0 { rmdir("\(path)/\(name)") }
-        }
-        closedir(folder)
-        rmdir(path)
+        nftw(path, { file, _, _, _ in file.map { Glibc.remove($0) } ?? 0 }, 16, Int32(FTW_DEPTH | FTW_PHYS))
     }
 }
 

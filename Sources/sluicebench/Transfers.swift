@@ -26,7 +26,8 @@ struct Transfers {
     let peer: Peer
     let pace: Pace
 
-    private func contest(
+    /// Ways of one pattern, in the benchmark's times.
+    func contest(
         _ id: String, _ title: String, _ metrics: [Metric], _ placement: Placement, _ arguments: [String], _ ways: [Way]
     ) -> Contest {
         let times = ["--warmup", "\(pace.warmupMilliseconds)", "--run", "\(pace.runMilliseconds)"]
@@ -94,4 +95,10 @@ struct Transfers {
 }
 
 /// A message size for people.
-func bytesText(_ size: Int) -> String { size < 1024 ? "\(size) B" : "\(size / 1024) KB" }
+func bytesText(_ size: Int) -> String {
+    switch size {
+    case ..<1024: "\(size) B"
+    case _ where size % 1024 == 0: "\(size / 1024) KB"
+    default: "\(size / 1000),\(String(repeating: "0", count: 3 - "\(size % 1000)".count))\(size % 1000) B"
+    }
+}

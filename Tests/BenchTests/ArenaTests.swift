@@ -72,12 +72,9 @@ func verdicts() {
 func goalsHaveContests() throws {
     let cores = Cores(server: 0, client: 1)
     let peer = Peer(path: "", library: "", cores: cores)
-    let programs = Programs(root: "", library: "", cores: cores)
+    let programs = Programs(roots: [], library: "", cores: cores)
     for pace in [Pace.quick, .full] {
-        let contests =
-            Transfers(peer: peer, pace: pace).contests + Lifecycles(peer: peer, pace: pace).contests
-            + Redis(programs: programs, pace: pace).contests
-            + Nginx(programs: programs, pace: pace).contests
+        let contests = allContests(peer, programs, pace)
         #expect(Set(contests.map(\.id)).count == contests.count)
         var results = Results()
         for contest in contests {

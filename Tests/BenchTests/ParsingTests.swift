@@ -24,6 +24,26 @@ func measuredAnswer() throws {
     #expect(sample.values[.resident] == nil)
 }
 
+@Test("what was sent and did not arrive is lost")
+func lossAnswer() throws {
+    let text = """
+        {"pattern":"stream","messages":750,"sent":1000,"bytes":48000,"elapsed_ns":1000000,"server":{"cpu_ns":1},"client":{"cpu_ns":1}}
+        """
+    guard case .measured(let sample) = try peer.outcome(of: text) else {
+        Issue.record("not measured")
+        return
+    }
+    #expect(sample.values[.loss] == 25)
+    #expect(sample.values[.rate] == 750_000)
+    guard case .measured(let none) = try peer.outcome(of: text.replacing("750", with: "0")) else {
+        Issue.record("not measured")
+        return
+    }
+    #expect(none.values[.loss] == 100)
+    #expect(none.values[.rate] == 0)
+    #expect(none.values[.processor] == nil)
+}
+
 @Test("memory of both ends is added, growth only")
 func memoryAnswer() throws {
     let text = """
@@ -102,4 +122,76 @@ func kernelField() {
     #expect(field("usage_usec", in: "usage_usec 1234\nuser_usec 1000\n") == 1234)
     #expect(field("user_usec", in: "usage_usec 1234\nuser_usec 1000\n") == 1000)
     #expect(field("system_usec", in: "usage_usec 1234\n") == nil)
+}
+
+@Test("pgbench: rate, mean time, processor time per transaction")
+func pgbenchAnswer() throws {
+    let text = """
+        transaction type: <builtin: select only>
+        number of transactions actually processed: 2000
+        number of failed transactions: 0 (0.000%)
+        latency average = 0.063 ms
+        initial connection time = 2.117 ms
+        tps = 15862.125 (without initial connection time)
+        """
+    let sample = try PostgreSQL.figures(text, processor: 4e6)
+    #expect(sample.values == [.rate: 15862.125, .cost: 63_000, .processor: 2000])
+    #expect(throws: BenchError.self) {
+        try PostgreSQL.figures(text.replacing("failed transactions: 0", with: "failed transactions: 3"), processor: 1)
+    }
+    #expect(throws: BenchError.self) {
+        try PostgreSQL.figures(text.replacing("processed: 2000", with: "processed: 0"), processor: 1)
+    }
+    #expect(throws: BenchError.self) { try PostgreSQL.figures("could not connect", processor: 1) }
+}
+
+@Test("sockperf: percentiles, processor time per message, and an error for lost ones")
+func sockperfAnswer() throws {
+    let text = """
+        sockperf: [Total Run] RunTime=1.000 sec; Warm up time=400 msec; SentMessages=5001; ReceivedMessages=5000
+        sockperf: # dropped messages = 0; # duplicated messages = 0; # out-of-order messages = 0
+        sockperf: Summary: Latency is 7.930 usec
+        sockperf: ---> percentile 99.990 = 2503.206
+        sockperf: ---> percentile 99.900 = 1152.062
+        sockperf: ---> percentile 99.000 =    7.681
+        sockperf: ---> percentile 50.000 =    5.378
+        """
+    let sample = try Tools.sockperf(text, processor: 1e7)
+    #expect(sample.values.keys.sorted { $0.rawValue < $1.rawValue } == [.median, .p99, .p999, .processor])
+    #expect(abs((sample.values[.median] ?? 0) - 5378) < 0.01)
+    #expect(abs((sample.values[.p99] ?? 0) - 7681) < 0.01)
+    #expect(abs((sample.values[.p999] ?? 0) - 1_152_062) < 0.1)
+    #expect(sample.values[.processor] == 2000)
+    #expect(throws: BenchError.self) {
+        try Tools.sockperf(text.replacing("dropped messages = 0", with: "dropped messages = 2"), processor: 1)
+    }
+    #expect(throws: BenchError.self) { try Tools.sockperf("sockperf: No messages were received", processor: 1) }
+}
+
+@Test("iperf3: what is received, and what is lost")
+func iperfAnswer() throws {
+    let text = #"{"end":{"streams":[],"sum":{"seconds":2,"packets":1000,"lost_packets":200,"lost_percent":20}}}"#
+    let sample = try Tools.iperf(text, size: 1400, processor: 1.6e6)
+    #expect(sample.values == [.rate: 400, .bytes: 560_000, .loss: 20, .processor: 2000])
+    #expect(throws: BenchError.self) { try Tools.iperf(#"{"error":"unable to connect"}"#, size: 1, processor: 1) }
+}
+
+@Test("dnsperf: rate, mean time, and an error for lost questions")
+func dnsAnswer() throws {
+    let text = """
+          Queries sent:         500
+          Queries completed:    500 (100.00%)
+          Queries lost:         0 (0.00%)
+          Queries per second:   68401.362109
+
+          Average Latency (s):  0.000252 (min 0.000013, max 0.004348)
+        """
+    let sample = try Tools.dnsperf(text, processor: 1e6)
+    #expect(sample.values[.rate] == 68401.362109)
+    #expect(abs((sample.values[.cost] ?? 0) - 252_000) < 1)
+    #expect(sample.values[.processor] == 2000)
+    #expect(throws: BenchError.self) {
+        try Tools.dnsperf(text.replacing("lost:         0", with: "lost:         3"), processor: 1)
+    }
+    #expect(throws: BenchError.self) { try Tools.dnsperf("[Timeout]", processor: 1) }
 }

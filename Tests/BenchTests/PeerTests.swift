@@ -19,9 +19,10 @@ private let short = ["--warmup", "1", "--run", "10"]
 struct PeerTests {
     @Test(
         "ping-pong arrives whole over every transport and way of waiting",
-        arguments: ["tcp", "tcp-nodelay", "unix", "pipe", "ring", "sockmap"], ["block", "spin", "poll", "epoll"])
+        arguments: ["tcp", "tcp-nodelay", "unix", "pipe", "ring", "sockmap", "udp", "unix-datagram"],
+        ["block", "spin", "poll", "epoll"])
     func pingpong(_ transport: String, _ wait: String) throws {
-        for size in [64, 65536] {
+        for size in [64, transport == "udp" || transport == "unix-datagram" ? 65000 : 65536] {
             let outcome = try peer().run(
                 ["pingpong", "--transport", transport, "--wait", wait, "--size", "\(size)"] + short, settings: nil)
             switch outcome {
@@ -43,6 +44,37 @@ struct PeerTests {
         case .skipped(let reason): #expect(transport == "sockmap", "\(reason)")
         case .measured(let sample): #expect((sample.values[.rate] ?? 0) > 0)
         }
+    }
+
+    @Test(
+        "of datagrams one way all that arrive are counted, and none that were not sent", arguments: ["udp", "unix-datagram"],
+        [64, 65000])
+    func datagrams(_ transport: String, _ size: Int) throws {
+        guard
+            case .measured(let sample) = try peer().run(
+                ["stream", "--transport", transport, "--size", "\(size)"] + short, settings: nil)
+        else {
+            Issue.record("skipped")
+            return
+        }
+        let loss = try #require(sample.values[.loss])
+        #expect((sample.values[.rate] ?? 0) > 0)
+        // A unix socket makes its sender wait.
+        #expect(transport == "udp" ? (0..<100).contains(loss) : loss == 0)
+    }
+
+    @Test("many client processes on one server all count", arguments: ["tcp", "unix", "udp", "unix-datagram"])
+    func clients(_ transport: String) throws {
+        guard
+            case .measured(let sample) = try peer().run(
+                ["clients", "--connections", "5", "--transport", transport, "--warmup", "5", "--run", "100"], settings: nil)
+        else {
+            Issue.record("skipped")
+            return
+        }
+        #expect((sample.values[.rate] ?? 0) > 0)
+        #expect((sample.values[.median] ?? 0) > 0)
+        #expect((sample.values[.processor] ?? 0) > 0)
     }
 
     @Test(
@@ -71,7 +103,10 @@ struct PeerTests {
 
     @Test(
         "wrong arguments are refused",
-        arguments: [["nothing"], ["pingpong", "--size", "x"], ["pingpong", "--cores", "1"], ["pingpong", "extra"]])
+        arguments: [
+            ["nothing"], ["churn", "--transport", "udp"], ["pingpong", "--size", "x"], ["pingpong", "--cores", "1"],
+            ["pingpong", "extra"],
+        ])
     func arguments(_ arguments: [String]) throws {
         var child = try Child([peer().path] + arguments, environment: cleanEnvironment(), loud: false)
         #expect(try child.outcome(within: 10).status == 2)

@@ -4,18 +4,34 @@ import math
 import sys
 import xml.etree.ElementTree as tree
 
+# Title, contest, metric, who stands for Sluice, and by what the kernel's one travels.
 PANELS = [
-    ("64 B round trip, both ends spinning", "pingpong-spin-two-64", "median", "sluice"),
-    ("64 B round trip, blocking calls, nothing set", "pingpong-sleep-two-64", "median", "sluice adaptive"),
-    ("64 B one way, messages a second", "stream-two-64", "rate", "sluice adaptive"),
-    ("redis GET, 1 connection, requests a second", "redis-get-c1-p1", "rate", "sluice"),
-    ("redis GET, 50 connections, requests a second", "redis-get-c50-p1", "rate", "sluice"),
-    ("nginx 1 KB, 1 kept connection, requests a second", "nginx-keep-1", "rate", "sluice"),
-    ("nginx 1 KB, 50 kept connections, requests a second", "nginx-keep-50", "rate", "sluice"),
+    ("TCP round trip 64 B, both spin", "pingpong-spin-two-64", "median", "sluice", "TCP"),
+    ("UDP round trip 64 B, both spin", "udp-pingpong-spin-two-64", "median", "sluice", "UDP"),
+    ("TCP round trip 64 B, nothing set", "pingpong-sleep-two-64", "median", "sluice adaptive", "TCP"),
+    ("UDP round trip 64 B, nothing set", "udp-pingpong-sleep-two-64", "median", "sluice adaptive", "UDP"),
+    ("TCP 64 B one way, a second", "stream-two-64", "rate", "sluice adaptive", "TCP"),
+    ("UDP 64 B one way, received a second", "udp-oneway-two-64", "rate", "sluice adaptive", "UDP"),
+    ("50 client processes, TCP, a second", "clients-tcp-50", "rate", "sluice", "TCP"),
+    ("50 client processes, UDP, a second", "clients-udp-50", "rate", "sluice", "UDP"),
+    ("memcached GET, 1 connection", "memcached-c1", "rate", "sluice", "TCP"),
+    ("memcached GET, 50 connections", "memcached-c50", "rate", "sluice", "TCP"),
+    ("redis GET, 1 connection", "redis-get-c1-p1", "rate", "sluice", "TCP"),
+    ("redis GET, 50 connections", "redis-get-c50-p1", "rate", "sluice", "TCP"),
+    ("nginx 1 KB, 1 kept connection", "nginx-keep-1", "rate", "sluice", "TCP"),
+    ("nginx 1 KB, 50 kept connections", "nginx-keep-50", "rate", "sluice", "TCP"),
+    ("PostgreSQL, pgbench -S, 1 client", "pgbench-c1", "rate", "sluice", "TCP"),
+    ("PostgreSQL, pgbench -S, 50 clients", "pgbench-c50", "rate", "sluice", "TCP"),
 ]
-WAYS = [("Sluice", None), ("kernel TCP", "kernel"), ("unix socket", "unix"), ("bare ring", "bare ring")]
+
+
+def ways(sluice, kernel):
+    """The bars of a panel: label and contestant."""
+    return [("Sluice", sluice), ("kernel " + kernel, "kernel"), ("unix socket", "unix"), ("bare ring", "bare ring")]
+
+
 SVG = "{http://www.w3.org/2000/svg}"
-FULL = 520
+FULL, COLUMN, MARGIN = 240, 422, 16
 
 
 def check(right, *what):
@@ -51,15 +67,16 @@ texts = [e for e in elements if e.tag == SVG + "text"]
 for text in texts:
     x, length = float(text.get("x")), 7.5 * len(text.text)
     if text.get("class") in ("v", "d"):
-        check(x + length * (0.5 if text.get("class") == "d" else 1) <= width, "beyond the edge:", text.text)
+        edge = MARGIN + COLUMN if x < MARGIN + COLUMN else width
+        check(x + length * (0.5 if text.get("class") == "d" else 1) <= edge, "beyond the edge of its column:", text.text)
     check(0 < float(text.get("y")) < height, "below the edge:", text.text)
 machine = document["machine"]
 check(f"Linux {machine['kernel']}, {machine['processors']} x {machine['processor']}" in [t.text for t in texts], "no machine")
 drawn_rounds = [
     line["rounds"]
-    for _, contest, metric, sluice in PANELS
+    for _, contest, metric, sluice, kernel in PANELS
     for line in document["results"]
-    if line["contest"] == contest and line["contestant"] in [name or sluice for _, name in WAYS] and metric in line["values"]
+    if line["contest"] == contest and line["contestant"] in [name for _, name in ways(sluice, kernel)] and metric in line["values"]
 ]
 least, most = min(drawn_rounds), max(drawn_rounds)
 rounds = f"medians of {least}{'' if least == most else f' to {most}'} rounds"
@@ -73,13 +90,18 @@ check(not any(word in raw for word in ("href", "<script", "url(", "<image")), "d
 drawn = [(elements[i - 1].text, elements[i + 1].text, e) for i, e in enumerate(elements) if e.tag == SVG + "rect"]
 titles = [t.text for t in texts if t.get("class") == "p"]
 figures, panels = 0, 0
-for title, contest, metric, sluice in PANELS:
-    values = [(label, found.get((contest, name or sluice), {}).get(metric)) for label, name in WAYS]
+for title, contest, metric, sluice, kernel in PANELS:
+    values = [(label, found.get((contest, name), {}).get(metric)) for label, name in ways(sluice, kernel)]
     values = [(label, value) for label, value in values if value]
     if not values:
         check(title not in titles, title, "was not measured")
         continue
     check(titles[panels] == title, titles[panels], "in the place of", title)
+    # Two columns, line by line.
+    place = next(t for t in texts if t.text == title)
+    check(float(place.get("x")) == MARGIN + COLUMN * (panels % 2), title, "is in the other column")
+    check(panels % 2 == 0 or place.get("y") == above, title, "does not stand beside the one before")
+    above = place.get("y")
     panels += 1
     logarithmic = max(v for _, v in values) > 20 * min(v for _, v in values)
     hint = ("shorter" if metric == "median" else "longer") + " is better" + (", logarithmic" if logarithmic else "")
