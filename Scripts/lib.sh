@@ -9,6 +9,8 @@ servers=$build/servers
 
 # What the demo, the tests and the benchmarks run, by package and by file.
 bench_packages=(redis-server redis-tools nginx wrk apache2-utils)
+# Of those of Tests/Servers the ones that the benchmarks run too.
+bench_servers=(memcached postgresql-15 iperf3 dnsmasq-base dnsperf sockperf)
 program_packages=("${bench_packages[@]}")
 program_files=(usr/bin/redis-server usr/bin/redis-cli usr/bin/redis-benchmark usr/sbin/nginx usr/bin/wrk usr/bin/ab)
 # Python's own tests, and all of the Python that they belong to.

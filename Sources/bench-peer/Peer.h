@@ -81,9 +81,11 @@ struct control {
     /// Middle cost of a call or of a process start, where that is the result.
     double cost_ns;
     struct record record;
-    /// Of the pattern with many client processes: how far the run is, how many clients are there, and what counts.
-    _Atomic uint32_t stage, ready;
-    uint64_t begin_ticks, end_ticks;
+    /// Of the pattern with many client processes: how far the run is, how many clients are there, how many have counted a round trip, and
+    /// from when to when one counts.
+    _Atomic uint32_t stage, ready, counting;
+    uint64_t begin_ticks;
+    _Atomic uint64_t end_ticks;
 };
 
 enum { SERVER = 0, CLIENT = 1 };

@@ -52,7 +52,10 @@ struct Results {
 
 /// Runs contests round by round and repeats what other processes disturbed.
 struct Arena {
+    /// Rounds of each contest that says nothing of them.
     let rounds: Int
+    /// Rounds of all contests, whatever they say.
+    var allRounds: Int?
     /// Largest share of one processor that others may use in a run that counts; nil: every run counts.
     let limit: Double?
     /// Repetitions of one run before its round is given up.
@@ -77,7 +80,7 @@ struct Arena {
     /// Measures all contestants of a contest. Blocks until all rounds are done.
     /// Throws only when the tool is interrupted.
     mutating func hold(_ contest: Contest) throws {
-        for round in 0..<(contest.rounds ?? rounds) {
+        for round in 0..<(allRounds ?? contest.rounds ?? rounds) {
             for index in contest.contestants.indices {
                 // The order moves on by one each round: nobody always runs after the same one.
                 let contestant = contest.contestants[(index + round) % contest.contestants.count]

@@ -9,7 +9,7 @@ struct Sluicebench: ParsableCommand {
             "Measures Sluice beside the kernel and what else a user could pick, in turns in one run, and compares with the acceptance figures."
     )
 
-    @Flag(help: "Two to three minutes: fewer sizes, shorter and fewer rounds.")
+    @Flag(help: "A few minutes: fewer sizes, shorter and fewer rounds.")
     var quick = false
     @Flag(help: "Only the main results, those of picture and table: about eight minutes.")
     var main = false
@@ -34,7 +34,7 @@ struct Sluicebench: ParsableCommand {
             "Where the measured programs are unpacked; may be given several times (SLUICE_PROGRAMS, with colons).",
             valueName: "folder"))
     var programs: [String] = []
-    @Option(help: "Rounds of each contest.")
+    @Option(help: "Rounds of each contest, in the place of their own numbers.")
     var rounds: Int?
     @Option(help: ArgumentHelp("Only contests whose name begins with this; may be given several times.", valueName: "name"))
     var only: [String] = []
@@ -70,7 +70,8 @@ struct Sluicebench: ParsableCommand {
         Interruption.watch()
         print(Document.Machine().line, "library \(peer.library)", separator: ", ")
         var arena = Arena(
-            rounds: rounds ?? pace.rounds, limit: noFilter ? nil : 0.1, patienceSeconds: patience ?? pace.patienceSeconds)
+            rounds: pace.rounds, limit: noFilter ? nil : 0.1, patienceSeconds: patience ?? pace.patienceSeconds)
+        arena.allRounds = rounds
         for contest in contests {
             try Interruption.check()
             try arena.hold(contest)

@@ -34,20 +34,20 @@ struct Panel {
         Row(
             title: "UDP round trip 64 B, nothing set", contest: "udp-pingpong-sleep-two-64", metric: .median,
             sluice: "sluice adaptive", kernel: "kernel UDP"),
-        Row(title: "TCP 64 B one way, a second", contest: "stream-two-64", metric: .rate, sluice: "sluice adaptive"),
+        Row(title: "TCP 64 B one way", contest: "stream-two-64", metric: .rate, sluice: "sluice adaptive"),
         Row(
-            title: "UDP 64 B one way, received a second", contest: "udp-oneway-two-64", metric: .rate, sluice: "sluice adaptive",
+            title: "UDP 64 B one way, received", contest: "udp-oneway-two-64", metric: .rate, sluice: "sluice adaptive",
             kernel: "kernel UDP"),
-        Row(title: "50 client processes, TCP, a second", contest: "clients-tcp-50", metric: .rate),
-        Row(title: "50 client processes, UDP, a second", contest: "clients-udp-50", metric: .rate, kernel: "kernel UDP"),
+        Row(title: "50 client processes, TCP", contest: "clients-tcp-50", metric: .rate),
+        Row(title: "50 client processes, UDP", contest: "clients-udp-50", metric: .rate, kernel: "kernel UDP"),
         Row(title: "memcached GET, 1 connection", contest: "memcached-c1", metric: .rate),
         Row(title: "memcached GET, 50 connections", contest: "memcached-c50", metric: .rate),
         Row(title: "redis GET, 1 connection", contest: "redis-get-c1-p1", metric: .rate),
         Row(title: "redis GET, 50 connections", contest: "redis-get-c50-p1", metric: .rate),
         Row(title: "nginx 1 KB, 1 kept connection", contest: "nginx-keep-1", metric: .rate),
         Row(title: "nginx 1 KB, 50 kept connections", contest: "nginx-keep-50", metric: .rate),
-        Row(title: "PostgreSQL, pgbench -S, 1 client", contest: "pgbench-c1", metric: .rate),
-        Row(title: "PostgreSQL, pgbench -S, 50 clients", contest: "pgbench-c50", metric: .rate),
+        Row(title: "PostgreSQL SELECT, 1 client", contest: "pgbench-c1", metric: .rate),
+        Row(title: "PostgreSQL SELECT, 50 clients", contest: "pgbench-c50", metric: .rate),
     ]
 
     /// Panels of what the document has: contests that were not held, and contestants that could not run, are left out.

@@ -32,7 +32,8 @@ struct Picture {
             y = lowest
         }
         let notes = [
-            document.machine.line, "medians of \(rounds) rounds in turns, each end on a core of its own; measured by sluicebench",
+            document.machine.line,
+            "Medians of \(rounds) in turns, each end on a core of its own; rates are a second's. Measured by sluicebench.",
         ]
         for note in notes {
             body += Self.label(margin, y + 6, "n", note)
@@ -52,7 +53,7 @@ struct Picture {
     private var rounds: String {
         let counts = panels.flatMap(\.bars).map(\.rounds)
         let (least, most) = (counts.min() ?? 0, counts.max() ?? 0)
-        return least == most ? "\(least)" : "\(least) to \(most)"
+        return roundsText(least, most)
     }
 
     /// The background stays the page's; colours of words and lines follow its mode, those of bars are seen on both.

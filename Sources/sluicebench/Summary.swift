@@ -108,6 +108,11 @@ extension Document {
     var note: String {
         let counts = results.filter { Summary.contests.contains($0.contest) && $0.rounds > 0 }.map(\.rounds)
         let (least, most) = (counts.min() ?? 0, counts.max() ?? 0)
-        return "Measured on \(machine.line): medians of \(least == most ? "\(least)" : "\(least) to \(most)") rounds in turns."
+        return "Measured on \(machine.line): medians of \(roundsText(least, most)) in turns."
     }
+}
+
+/// A number of rounds, or the fewest and the most, for people.
+func roundsText(_ least: Int, _ most: Int) -> String {
+    least == most ? "\(least) round\(least == 1 ? "" : "s")" : "\(least) to \(most) rounds"
 }

@@ -79,7 +79,7 @@ struct Tools {
             }
         }
         guard sample.values[.median] != nil, sample.values[.processor] != nil else {
-            throw BenchError("sockperf answered: \(text.prefix(200))")
+            throw BenchError("sockperf answered: \(text.suffix(400))")
         }
         return sample
     }

@@ -21,6 +21,16 @@ func medianOverRounds() throws {
     #expect(!arena.results.haveFailures)
 }
 
+@Test("rounds that the user asks for win over those of the contest")
+func roundsOfAll() throws {
+    var one = contest(["a": [1, 2, 3]])
+    one.rounds = 3
+    var arena = Arena(rounds: 2, limit: nil, patienceSeconds: 0)
+    arena.allRounds = 1
+    try arena.hold(one)
+    #expect(arena.counted == 1)
+}
+
 @Test("disturbed runs do not count, and are given up when patience ends")
 func disturbedRuns() throws {
     // Nobody can use less than nothing: every run is disturbed.

@@ -40,7 +40,7 @@ func summaryLines() throws {
     }
     #expect(text.contains("lost: kernel 10.0 %, Sluice 40.0 %"))
     #expect(text.contains("unix socket 20.0/s"))
-    #expect(text.contains("medians of 1 rounds in turns"))
+    #expect(text.contains("medians of 1 round in turns"))
 }
 
 @Test("a table of nothing is an error, and so is a picture")
@@ -58,7 +58,7 @@ func panelsOfAll() throws {
         #expect(panel.bars.count >= 2, "\(panel.title)")
         #expect(panel.bars[0].label == "Sluice")
         #expect(panel.bars[1].label.hasPrefix("kernel "))
-        #expect(panel.title.count <= 36, "\(panel.title)")
+        #expect(panel.title.count <= 32, "\(panel.title)")
     }
 }
 

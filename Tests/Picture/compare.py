@@ -10,18 +10,18 @@ PANELS = [
     ("UDP round trip 64 B, both spin", "udp-pingpong-spin-two-64", "median", "sluice", "UDP"),
     ("TCP round trip 64 B, nothing set", "pingpong-sleep-two-64", "median", "sluice adaptive", "TCP"),
     ("UDP round trip 64 B, nothing set", "udp-pingpong-sleep-two-64", "median", "sluice adaptive", "UDP"),
-    ("TCP 64 B one way, a second", "stream-two-64", "rate", "sluice adaptive", "TCP"),
-    ("UDP 64 B one way, received a second", "udp-oneway-two-64", "rate", "sluice adaptive", "UDP"),
-    ("50 client processes, TCP, a second", "clients-tcp-50", "rate", "sluice", "TCP"),
-    ("50 client processes, UDP, a second", "clients-udp-50", "rate", "sluice", "UDP"),
+    ("TCP 64 B one way", "stream-two-64", "rate", "sluice adaptive", "TCP"),
+    ("UDP 64 B one way, received", "udp-oneway-two-64", "rate", "sluice adaptive", "UDP"),
+    ("50 client processes, TCP", "clients-tcp-50", "rate", "sluice", "TCP"),
+    ("50 client processes, UDP", "clients-udp-50", "rate", "sluice", "UDP"),
     ("memcached GET, 1 connection", "memcached-c1", "rate", "sluice", "TCP"),
     ("memcached GET, 50 connections", "memcached-c50", "rate", "sluice", "TCP"),
     ("redis GET, 1 connection", "redis-get-c1-p1", "rate", "sluice", "TCP"),
     ("redis GET, 50 connections", "redis-get-c50-p1", "rate", "sluice", "TCP"),
     ("nginx 1 KB, 1 kept connection", "nginx-keep-1", "rate", "sluice", "TCP"),
     ("nginx 1 KB, 50 kept connections", "nginx-keep-50", "rate", "sluice", "TCP"),
-    ("PostgreSQL, pgbench -S, 1 client", "pgbench-c1", "rate", "sluice", "TCP"),
-    ("PostgreSQL, pgbench -S, 50 clients", "pgbench-c50", "rate", "sluice", "TCP"),
+    ("PostgreSQL SELECT, 1 client", "pgbench-c1", "rate", "sluice", "TCP"),
+    ("PostgreSQL SELECT, 50 clients", "pgbench-c50", "rate", "sluice", "TCP"),
 ]
 
 
@@ -79,7 +79,7 @@ drawn_rounds = [
     if line["contest"] == contest and line["contestant"] in [name for _, name in ways(sluice, kernel)] and metric in line["values"]
 ]
 least, most = min(drawn_rounds), max(drawn_rounds)
-rounds = f"medians of {least}{'' if least == most else f' to {most}'} rounds"
+rounds = f"Medians of {least}{'' if least == most else f' to {most}'} round{'' if least == most == 1 else 's'} in turns"
 check(any(t.text.startswith(rounds) for t in texts), "not", rounds)
 style = picture.find(SVG + "style").text
 check("prefers-color-scheme: dark" in style, "one colour scheme")
