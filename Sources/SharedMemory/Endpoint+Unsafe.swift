@@ -25,6 +25,9 @@ extension UnsafeMutablePointer where Pointee == sl_endpoint {
         return unsafe RingWriter(direction: d, half: tx, memory: m, bytes: pointee.ring_bytes, limit: pointee.tx_limit)
     }
 
+    /// A tool captures what its rings carry.
+    @inline(__always) public var isWatched: Bool { unsafe slc_relaxed_u32(&pointee.watched) != 0 }
+
     /// A UDP socket, or one of its flows.
     @inline(__always) public var isDatagram: Bool { unsafe pointee.type == 2 }
     @inline(__always) public var isNonBlocking: Bool { unsafe pointee.status_flags & 0o4000 != 0 }

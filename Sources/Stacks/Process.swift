@@ -16,6 +16,9 @@ import SharedMemory
     public var settings = Settings()
     public var stack: UnsafeMutablePointer<sl_stack_header>? = nil
     public var stackDescriptor: Int32 = -1
+    /// Where packets are captured for a tool. `captureLock` is taken last, with any other lock held.
+    public var capture = CaptureRing()
+    public var captureLock = PrivateLock()
     /// Mapped chunks of 64 endpoints.
     public var chunks: UnsafeMutablePointer<UnsafeMutableRawPointer?>? = nil
     public var pairs: UnsafeMutablePointer<Pair>? = nil

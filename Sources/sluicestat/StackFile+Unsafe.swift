@@ -47,3 +47,12 @@ struct FileIdentity: Hashable {
     var device: UInt64
     var inode: UInt64
 }
+
+extension FileIdentity {
+    /// Of the file that the path leads to; nil when there is none.
+    init?(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        self.init(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+    }
+}

@@ -233,6 +233,12 @@ SLC_INLINE uint64_t slc_now_ns(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+/// CLOCK_REALTIME in nanoseconds (vDSO).
+SLC_INLINE uint64_t slc_real_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 // MARK: the thread-local block
 

@@ -98,7 +98,7 @@ typedef struct sl_endpoint {
     uint64_t stack_address;   ///< sl_stack_header of its stack, as mapped
     uint64_t ring_bytes;      ///< of one ring of the lane, a power of two
     uint32_t descriptor;      ///< number +1 when it was made: by this tools know it while `cookie` is 0
-    uint32_t reserved0;
+    uint32_t watched;         ///< SL_WATCHED*: what of its ring traffic is captured; set by a tool
     uint64_t next_attempt_bytes; ///< no meeting before so many bytes have travelled, both directions together
     uint64_t full_since;      ///< time stamp counter when the ring was found too full and the reader had stopped; 0: it was not
     uint64_t full_consumer;   ///< where the reader stood then
@@ -143,12 +143,62 @@ typedef struct sl_stack_header {
     uint64_t counters[SL_STACK_COUNTERS];
     uint64_t settings_given;     ///< bit n: the variable of the setting with place n was set, and its value taken
     uint64_t settings_bad;       ///< bit n: its value could not be used
-    uint64_t reserved2[2];
+    uint64_t capture;            ///< what a tool wants to be captured (SL_CAPTURE_*); 0: nothing
+    uint64_t reserved2[1];
 } sl_stack_header;
 _Static_assert(sizeof(sl_stack_header) == 640, "sl_stack_header");
 _Static_assert(offsetof(sl_stack_header, settings) == 96, "sl_stack_header.settings");
 _Static_assert(offsetof(sl_stack_header, counters) == 352, "sl_stack_header.counters");
+_Static_assert(offsetof(sl_stack_header, capture) == 624, "sl_stack_header.capture");
 #define SL_STACK_FIRST_ENDPOINT 4096u
+
+// ───────────────────────────── capture: packets for a tool ─────────────────────────────
+//
+// At SL_CAPTURE_OFFSET of a stack's memfd: [sl_capture, one page][ring of SL_CAPTURE_BYTES]. The process writes records of what its
+// rings carry, one tool at a time reads them. The tool allocates the pages, so that they count for the tool and not for the
+// process, and sets `sl_stack_header.capture`; the file is sparse, and the process maps this part when it finds the word set.
+
+#define SL_CAPTURE_OFFSET (1ull << 27)
+#define SL_CAPTURE_CONTROL 4096u
+#define SL_CAPTURE_BYTES (8u << 20)
+#define SL_CAPTURE_MAGIC 0x70616374u // in front of each record
+
+/// `sl_stack_header.capture`: the state in bits 0 to 7; a protocol in 8 to 15 and a port in 16 to 31, 0: any; in 32 to 63 how
+/// many bytes of each packet are kept. WATCH: another process that holds endpoints of this stack is captured, this one not.
+enum { SL_CAPTURE_OFF = 0, SL_CAPTURE_ON = 1, SL_CAPTURE_WATCH = 2, SL_CAPTURE_REFUSED = 3 };
+/// `sl_endpoint.watched`: what it receives too, or only what it sends (the sender at the other end is captured itself).
+enum { SL_WATCHED = 1, SL_WATCHED_SENDING = 2 };
+
+typedef struct sl_capture {
+    // written by the tool
+    uint64_t tail;      ///< ring offset up to which it has read
+    uint64_t beat;      ///< grows while it runs
+    uint64_t tool;      ///< its process id, for another tool to tell
+    uint64_t reserved[5];
+    // written by the process
+    uint64_t head;      ///< ring offset up to which records are whole
+    uint64_t dropped;   ///< packets that found no room
+    uint64_t reserved2[6];
+} sl_capture;
+_Static_assert(sizeof(sl_capture) == 128 && offsetof(sl_capture, head) == 64, "sl_capture");
+
+/// In front of each packet, at a multiple of 8 bytes; header and bytes may go on at the ring's begin.
+typedef struct sl_capture_record {
+    uint32_t magic;          ///< SL_CAPTURE_MAGIC
+    uint32_t bytes;          ///< kept of the packet, behind this header
+    uint32_t length;         ///< of the packet, without headers
+    uint16_t protocol;       ///< 6 or 17
+    uint16_t is_received;    ///< 1: the endpoint has received it, 0: it has sent it
+    uint64_t time_ns;        ///< CLOCK_REALTIME
+    uint64_t netns_cookie;
+    uint64_t owner;          ///< with the next three: which endpoint, in which of its lives
+    uint32_t index, generation, lane_generation;
+    uint32_t reserved;
+    uint64_t position;       ///< of a stream: of the first byte, counted from its begin; of a datagram: the ring's offset behind it
+    uint64_t acknowledged;   ///< of a stream: what the packet's sender has read of the other direction
+    sl_address local, remote;
+} sl_capture_record;
+_Static_assert(sizeof(sl_capture_record) == 120, "sl_capture_record");
 
 // ───────────────────────────── an epoll set over fork ─────────────────────────────
 

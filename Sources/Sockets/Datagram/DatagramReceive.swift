@@ -158,7 +158,7 @@ import Stacks
             at = at &+ k
         }
         if !isPeek {
-            guard reader.consume(d.taken) else { return nil }
+            guard unsafe f.isWatched ? Capture.consume(f, reader, d) : reader.consume(d.taken) else { return nil }
             unsafe f.pointee.counters.rx_packets &+= 1
             unsafe f.pointee.counters.rx_ring_bytes &+= UInt64(truncatingIfNeeded: d.bytes)
         }

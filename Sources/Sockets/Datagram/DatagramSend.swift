@@ -139,6 +139,7 @@ enum FlowLane {
             source.advance(k)
             at = at &+ k
         }
+        if unsafe f.isWatched { unsafe Capture.sent(f, room, n) }
         writer.publish(room.next)
         if unsafe !slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN)) { unsafe FlowGift.missed(f, d) }
         unsafe f.pointee.counters.tx_packets &+= 1

@@ -80,6 +80,7 @@ extension Local {
     unsafe process.stack = nil
     unsafe process.stackDescriptor = -1
     unsafe process.chunks = nil
+    CaptureMemory.afterFork()
     DescriptorTable.each { _, entry in
         guard let e = unsafe tracked(entry) else { return true }
         let local = unsafe e.local

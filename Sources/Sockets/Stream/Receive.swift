@@ -156,7 +156,7 @@ extension Lane {
 
     @inline(__always)
     static func consumed(_ e: Endpoint, _ reader: RingReader, _ n: Int) -> Bool {
-        guard reader.consume(UInt64(n)) else { return false }
+        guard unsafe e.isWatched ? Capture.consume(e, reader, n) : reader.consume(UInt64(n)) else { return false }
         unsafe e.pointee.counters.rx_packets &+= 1
         unsafe e.pointee.counters.rx_ring_bytes &+= UInt64(n)
         let mask = unsafe slc_relaxed_u64(&reader.direction.pointee.space_waiters)

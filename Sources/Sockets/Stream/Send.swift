@@ -78,6 +78,7 @@ extension Lane {
 
     @inline(__always)
     static func published(_ e: Endpoint, _ fd: Int32, _ writer: RingWriter, _ offset: UInt64, _ n: Int) {
+        if unsafe e.isWatched { unsafe Capture.sent(e, writer, offset) }
         writer.publish(offset)
         unsafe e.pointee.counters.tx_packets &+= 1
         unsafe e.pointee.counters.tx_ring_bytes &+= UInt64(n)

@@ -17,7 +17,7 @@ public enum StackMemory {
     static func create() -> Bool {
         if unsafe process.stack != nil { return true }
         guard isAllowed() else { return false }
-        let bytes = firstEndpoint + endpointBytes * Int(capacity)
+        let bytes = CaptureMemory.fileBytes(atLeast: firstEndpoint + endpointBytes * Int(capacity))
         let fd = unsafe OwnDescriptor.adopt(slc_memfd_create("sluice", UInt32(MFD_CLOEXEC_FLAG | MFD_ALLOW_SEALING_FLAG)))
         guard fd >= 0 else { return false }
         guard fitsFileSizeLimit(bytes), slc_ftruncate(fd, off_t(bytes)) == 0,
@@ -126,6 +126,7 @@ public enum StackMemory {
         fresh.owner = unsafe process.nonce
         fresh.stack_address = UInt64(UInt(bitPattern: stack))
         fresh.descriptors = 1
+        fresh.watched = unsafe slc_relaxed_u64(&stack.pointee.capture) != 0 ? UInt32(SL_WATCHED) : 0
         unsafe e.initialize(to: fresh)
         unsafe e.local.initialize(to: Local())
         unsafe e.local.pointee.descriptors = 1
