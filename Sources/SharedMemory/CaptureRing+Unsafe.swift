@@ -63,8 +63,7 @@ extension RingReader {
 
     public init() {}
 
-    public static var mappedBytes: Int { Int(SL_CAPTURE_CONTROL) + bytes }
-    static var bytes: Int { Int(SL_CAPTURE_BYTES) }
+    public static var mappedBytes: Int { Int(SL_CAPTURE_CONTROL) + Int(SL_CAPTURE_ROOM) }
     private static var headerBytes: Int { MemoryLayout<sl_capture_record>.size }
 
     public var isMapped: Bool { unsafe memory != nil }
@@ -78,31 +77,32 @@ extension RingReader {
         self = CaptureRing()
     }
 
-    /// A record with `record.bytes` bytes of `source` behind the first `skip`. `publish` makes it visible. False: there is no room.
-    public mutating func append(_ record: sl_capture_record, _ source: LyingBytes, from skip: Int) -> Bool {
-        guard let memory = unsafe memory else { return false }
+    /// A record with `record.bytes` bytes of `source` behind the first `skip`, in a ring of `size` bytes, a power of two. `publish`
+    /// makes it visible. False: there is no room.
+    public mutating func append(_ record: sl_capture_record, _ source: LyingBytes, from skip: Int, size: Int) -> Bool {
+        guard let memory = unsafe memory, size > 0, size <= Int(SL_CAPTURE_ROOM), size & (size &- 1) == 0 else { return false }
         let control = unsafe memory.assumingMemoryBound(to: sl_capture.self)
         let wanted = UInt64(CaptureRing.headerBytes &+ ((Int(record.bytes) &+ 7) & ~7))
         let used = unsafe next &- slc_acquire_u64(&control.pointee.tail)
-        guard used <= UInt64(CaptureRing.bytes), UInt64(CaptureRing.bytes) &- used >= wanted else {
+        guard used <= UInt64(size), UInt64(size) &- used >= wanted else {
             unsafe slc_set_u64(&control.pointee.dropped, slc_relaxed_u64(&control.pointee.dropped) &+ 1)
             return false
         }
         var at = next
         var header = record
         unsafe withUnsafeBytes(of: &header) { h in
-            if let p = h.baseAddress { unsafe copy(p, CaptureRing.headerBytes, to: &at) }
+            if let p = h.baseAddress { unsafe copy(p, CaptureRing.headerBytes, to: &at, size) }
         }
-        unsafe source.each(from: skip, Int(record.bytes)) { p, n in unsafe copy(p, n, to: &at) }
+        unsafe source.each(from: skip, Int(record.bytes)) { p, n in unsafe copy(p, n, to: &at, size) }
         next = next &+ wanted
         return true
     }
 
-    private func copy(_ source: UnsafeRawPointer, _ n: Int, to offset: inout UInt64) {
+    private func copy(_ source: UnsafeRawPointer, _ n: Int, to offset: inout UInt64, _ size: Int) {
         guard let memory = unsafe memory else { return }
         let ring = unsafe memory + Int(SL_CAPTURE_CONTROL)
-        let place = Int(truncatingIfNeeded: offset & UInt64(CaptureRing.bytes &- 1))
-        let first = min(n, CaptureRing.bytes &- place)
+        let place = Int(truncatingIfNeeded: offset & UInt64(size &- 1))
+        let first = min(n, size &- place)
         unsafe memcpy(ring + place, source, first)
         if first < n { unsafe memcpy(ring, source + first, n &- first) }
         offset = offset &+ UInt64(truncatingIfNeeded: n)

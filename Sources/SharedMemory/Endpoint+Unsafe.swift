@@ -25,6 +25,11 @@ extension UnsafeMutablePointer where Pointee == sl_endpoint {
         return unsafe RingWriter(direction: d, half: tx, memory: m, bytes: pointee.ring_bytes, limit: pointee.tx_limit)
     }
 
+    /// The header of the stack that it lies in.
+    public var home: UnsafeMutablePointer<sl_stack_header>? {
+        unsafe UnsafeMutablePointer<sl_stack_header>(bitPattern: UInt(pointee.stack_address))
+    }
+
     /// A tool captures what its rings carry.
     @inline(__always) public var isWatched: Bool { unsafe slc_relaxed_u32(&pointee.watched) != 0 }
 

@@ -29,6 +29,11 @@ struct Capture: ParsableCommand {
     @Option(name: [.customShort("s"), .long], help: "Bytes that are kept of a packet; 0: all.")
     var snaplen = 0
 
+    @Option(
+        name: [.customShort("B"), .long],
+        help: "KiB of memory for each process, in which packets wait for this tool: 1024 to 65536, a power of two.")
+    var bufferSize = 8192
+
     @Option(name: .shortAndLong, help: "Only packets from or to this port.")
     var port: UInt16?
 
@@ -42,6 +47,9 @@ struct Capture: ParsableCommand {
         if let count, count < 1 { throw ValidationError("At least one packet.") }
         guard (0...PacketBytes.defaultSnapshot).contains(snaplen) else {
             throw ValidationError("At most \(PacketBytes.defaultSnapshot) bytes are kept of a packet.")
+        }
+        guard (1024...65536).contains(bufferSize), bufferSize.nonzeroBitCount == 1 else {
+            throw ValidationError("Buffers are of 1024 to 65536 KiB, a power of two.")
         }
         if port == 0 { throw ValidationError("Ports are of 1 to 65535.") }
         if let seconds, !(0.01...1e8).contains(seconds) { throw ValidationError("Seconds are a positive number.") }
@@ -59,7 +67,8 @@ struct Capture: ParsableCommand {
         if session.processCount == 0 && session.failures > 0 { throw ExitCode(Failure.unreadable.rawValue) }
         var output = CaptureFile(file, choice.snapshot, most: count, signals: signals)
         let name = file == "-" ? "standard output" : file
-        warn("capturing \(session.processCount) processes to \(name), link-type RAW, snapshot length \(choice.snapshot) bytes")
+        let processes = "\(session.processCount) \(session.processCount == 1 ? "process" : "processes")"
+        warn("capturing \(processes) to \(name), link-type RAW, snapshot length \(choice.snapshot) bytes")
         var loop = CaptureLoop(end: seconds.map { milliseconds() + Int64($0 * 1000) }, signals: signals)
         loop.run(&session, &output)
         warn("\(output.packets) packets captured, \(session.dropped) dropped")
@@ -70,6 +79,7 @@ struct Capture: ParsableCommand {
         var choice = CaptureChoice()
         choice.protocolNumber = transport.map { $0 == .tcp ? 6 : 17 } ?? 0
         choice.port = port ?? 0
+        choice.ringBytes = bufferSize << 10
         if snaplen > 0 { choice.snapshot = snaplen }
         for process in processes {
             if let id = Int32(process) {
@@ -101,7 +111,7 @@ struct CaptureLoop {
         while !output.isFull, output.error == nil {
             let now = realTime()
             let before = pending.count
-            session.drain(into: &pending)
+            session.drain(into: &pending, now: now)
             pause = pending.count > before ? 1 : min(pause * 2, 16)
             output.write(&pending, olderThan: now > Self.late ? now - Self.late : 0) { session.beat() }
             if milliseconds() >= nextScan {
@@ -113,7 +123,9 @@ struct CaptureLoop {
             }
             let left = end.map { $0 - milliseconds() }
             if let left, left <= 0 { break }
-            if waitForInput([signals], milliseconds: min(pause, Int32(clamping: left ?? 16)))[0], readSignal(signals) != nil { break }
+            if waitForInput([signals], milliseconds: min(pause, Int32(clamping: left ?? 16)))[0], readSignal(signals) != nil {
+                break
+            }
         }
         session.end(into: &pending)
         output.write(&pending, olderThan: .max) {}

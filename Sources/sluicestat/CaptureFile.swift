@@ -58,7 +58,8 @@ struct CaptureFile {
         var at = 0
         while at < bytes.count, error == nil {
             var records = [
-                pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0), pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0),
+                pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
             ]
             let ready = poll(&records, 2, 100)
             meanwhile()

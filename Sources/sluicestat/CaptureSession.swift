@@ -11,6 +11,8 @@ struct CaptureChoice {
     /// 0: any.
     var port: UInt16 = 0
     var snapshot = PacketBytes.defaultSnapshot
+    /// Of each process: a power of two of SL_CAPTURE_LEAST to SL_CAPTURE_ROOM.
+    var ringBytes = 8 << 20
 
     var isAll: Bool { processIDs.isEmpty && names.isEmpty }
 
@@ -81,7 +83,7 @@ struct CaptureSession {
             taps[identity] = tap
             // What the maker of a stack sends and receives is written there; what another holder does, to his own.
             if !tap.hasRing, holding.holders.contains(where: { $0.made(tap.header) }) {
-                try tap.begin(protocolNumber: choice.protocolNumber, port: choice.port, keptBytes: choice.keptBytes)
+                try tap.begin(choice)
             }
         } catch {
             leave(identity)
@@ -118,11 +120,11 @@ struct CaptureSession {
         }
     }
 
-    /// Takes what the processes have written, and says that the tool runs.
-    mutating func drain(into packets: inout [CapturedPacket]) {
+    /// Takes what the processes have written until now (CLOCK_REALTIME, ns), and says that the tool runs.
+    mutating func drain(into packets: inout [CapturedPacket], now: UInt64) {
         for tap in taps.values {
             tap.keepOn()
-            if !tap.drain(into: &packets) { damaged &+= 1 }
+            if !tap.drain(into: &packets, now: now) { damaged &+= 1 }
         }
     }
 
@@ -132,7 +134,7 @@ struct CaptureSession {
     /// The processes write no more; takes the rest.
     mutating func end(into packets: inout [CapturedPacket]) {
         for tap in taps.values { tap.stop() }
-        for tap in taps.values where !tap.drain(into: &packets) { damaged &+= 1 }
+        for tap in taps.values where !tap.drain(into: &packets, now: .max) { damaged &+= 1 }
         for identity in Array(taps.keys) { leave(identity) }
     }
 }

@@ -47,8 +47,9 @@ final class CaptureTap {
     private var tail: UInt64 = 0
     private var droppedBefore: UInt64 = 0
     private var word: UInt64 = 0
+    private var ringBytes = 0
 
-    private static var captureBytes: Int { Int(SL_CAPTURE_CONTROL) + Int(SL_CAPTURE_BYTES) }
+    private static var captureBytes: Int { Int(SL_CAPTURE_CONTROL) + Int(SL_CAPTURE_ROOM) }
     private static var stride: Int { MemoryLayout<sl_endpoint>.size }
 
     init(path: String) throws(TapFailure) {
@@ -104,23 +105,28 @@ final class CaptureTap {
 
     private var stack: UnsafeMutablePointer<sl_stack_header> { memory.assumingMemoryBound(to: sl_stack_header.self) }
     private var control: UnsafeMutablePointer<sl_capture> { capture.assumingMemoryBound(to: sl_capture.self) }
-    private var state: UInt64 { slc_acquire_u64(&stack.pointee.capture) & 0xff }
+    private var state: UInt64 { slc_acquire_u64(&stack.pointee.capture) & 0xf }
 
     /// Packets that found no room since the begin.
     var dropped: UInt64 { hasRing ? slc_relaxed_u64(&control.pointee.dropped) &- droppedBefore : 0 }
     /// The process cannot, for want of memory or descriptors.
     var isRefused: Bool { hasRing && state == UInt64(SL_CAPTURE_REFUSED) }
 
-    /// The process shall write its packets here, of which `keptBytes` are wanted, from now on.
-    func begin(protocolNumber: UInt64, port: UInt16, keptBytes: Int) throws(TapFailure) {
+    /// The process shall write its packets here from now on, as the choice says.
+    func begin(_ choice: CaptureChoice) throws(TapFailure) {
         // Allocated by this tool, its pages count for it, and the process never runs out of memory for them.
-        guard fallocate(descriptor, 0, off_t(SL_CAPTURE_OFFSET), off_t(Self.captureBytes)) == 0 else { throw .system(errno) }
+        ringBytes = choice.ringBytes
+        guard fallocate(descriptor, 0, off_t(SL_CAPTURE_OFFSET), off_t(SL_CAPTURE_CONTROL) + off_t(ringBytes)) == 0 else {
+            throw .system(errno)
+        }
         slc_set_u64(&control.pointee.tool, UInt64(getpid()))
         tail = slc_acquire_u64(&control.pointee.head)
         slc_release_u64(&control.pointee.tail, tail)
         droppedBefore = slc_relaxed_u64(&control.pointee.dropped)
         hasRing = true
-        word = UInt64(SL_CAPTURE_ON) | protocolNumber << 8 | UInt64(port) << 16 | UInt64(UInt32(clamping: keptBytes)) << 32
+        let size = UInt64((ringBytes / Int(SL_CAPTURE_LEAST)).trailingZeroBitCount)
+        word = UInt64(SL_CAPTURE_ON) | size << 4 | choice.protocolNumber << 8 | UInt64(choice.port) << 16
+        word |= UInt64(UInt32(clamping: choice.keptBytes)) << 32
         keepOn()
     }
 
@@ -128,7 +134,9 @@ final class CaptureTap {
     func keepOn() {
         slc_release_u64(&control.pointee.beat, slc_relaxed_u64(&control.pointee.beat) &+ 1)
         if hasRing {
-            if state == UInt64(SL_CAPTURE_OFF) || state == UInt64(SL_CAPTURE_WATCH) { slc_release_u64(&stack.pointee.capture, word) }
+            if state == UInt64(SL_CAPTURE_OFF) || state == UInt64(SL_CAPTURE_WATCH) {
+                slc_release_u64(&stack.pointee.capture, word)
+            }
         } else if state == UInt64(SL_CAPTURE_OFF) {
             slc_release_u64(&stack.pointee.capture, UInt64(SL_CAPTURE_WATCH))
         }
@@ -162,20 +170,22 @@ final class CaptureTap {
         withUnsafeBytes(of: raw.ip) { SocketAddress(bytes: $0, port: raw.port) }
     }
 
-    /// Takes the packets that are there. False: what lies there are none; it is passed over.
-    func drain(into packets: inout [CapturedPacket]) -> Bool {
+    /// Takes the packets that are there; none has a time behind `now`. False: what lies there are none; it is passed over.
+    func drain(into packets: inout [CapturedPacket], now: UInt64) -> Bool {
         guard hasRing else { return true }
         let head = slc_acquire_u64(&control.pointee.head)
         defer { slc_release_u64(&control.pointee.tail, tail) }
-        guard head &- tail <= UInt64(SL_CAPTURE_BYTES) else {
+        guard head &- tail <= UInt64(ringBytes) else {
             tail = head
             return false
         }
         while tail != head {
-            guard let (packet, taken) = packet(at: tail, head &- tail) else {
+            guard let (record, taken) = packet(at: tail, head &- tail) else {
                 tail = head
                 return false
             }
+            var packet = record
+            packet.time = min(packet.time, now)
             packets.append(packet)
             tail &+= taken
             // The process may go on writing at once.
@@ -206,8 +216,8 @@ final class CaptureTap {
     /// A copy of the ring's bytes, around its end.
     private func bytes(at offset: UInt64, _ count: Int) -> [UInt8] {
         let ring = capture + Int(SL_CAPTURE_CONTROL)
-        let place = Int(offset & UInt64(SL_CAPTURE_BYTES - 1))
-        let first = min(count, Int(SL_CAPTURE_BYTES) - place)
+        let place = Int(offset & UInt64(ringBytes - 1))
+        let first = min(count, ringBytes - place)
         return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             if count > 0 { memcpy(buffer.baseAddress!, ring + place, first) }
             if first < count { memcpy(buffer.baseAddress! + first, ring, count - first) }
@@ -222,7 +232,7 @@ final class CaptureTap {
     func end() {
         // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE. The offsets before it stay: the process goes on counting.
         let ring = off_t(SL_CAPTURE_OFFSET) + off_t(SL_CAPTURE_CONTROL)
-        if hasRing { fallocate(descriptor, 3, ring, off_t(SL_CAPTURE_BYTES)) }
+        if hasRing { fallocate(descriptor, 3, ring, off_t(SL_CAPTURE_ROOM)) }
         munmap(memory, first + capacity * Self.stride)
         munmap(capture, Self.captureBytes)
         close(descriptor)

@@ -8,7 +8,7 @@ import Glibc
             commandName: "sluicestat",
             abstract: "Shows what Sluice does with the sockets of running programs.",
             discussion: """
-                Reads without stopping anything; you see processes of your own, or all as root.
+                Reads, and captures, without stopping anything; you see processes of your own, or all as root.
 
                 Exit status: 0 success; 1 the process or descriptor does not exist, is no socket, or does not run under \
                 Sluice; 2 it, or a file, may not be read or written; 64 wrong usage.
@@ -17,7 +17,8 @@ import Glibc
                 """,
             version: SLC_VERSION,
             subcommands: [
-                Netstat.self, Why.self, Env.self, Stacks.self, Stats.self, DescribeStats.self, Prometheus.self, Watch.self, Capture.self,
+                Netstat.self, Why.self, Env.self, Stacks.self, Stats.self, DescribeStats.self, Prometheus.self, Watch.self,
+                Capture.self,
                 Tables.self,
             ])
     }

@@ -154,16 +154,18 @@ _Static_assert(offsetof(sl_stack_header, capture) == 624, "sl_stack_header.captu
 
 // ───────────────────────────── capture: packets for a tool ─────────────────────────────
 //
-// At SL_CAPTURE_OFFSET of a stack's memfd: [sl_capture, one page][ring of SL_CAPTURE_BYTES]. The process writes records of what its
+// At SL_CAPTURE_OFFSET of a stack's memfd: [sl_capture, one page][room for a ring, SL_CAPTURE_ROOM]. The process writes records of what its
 // rings carry, one tool at a time reads them. The tool allocates the pages, so that they count for the tool and not for the
 // process, and sets `sl_stack_header.capture`; the file is sparse, and the process maps this part when it finds the word set.
 
 #define SL_CAPTURE_OFFSET (1ull << 27)
 #define SL_CAPTURE_CONTROL 4096u
-#define SL_CAPTURE_BYTES (8u << 20)
+#define SL_CAPTURE_ROOM (64u << 20)
+#define SL_CAPTURE_LEAST (1u << 20)
 #define SL_CAPTURE_MAGIC 0x70616374u // in front of each record
 
-/// `sl_stack_header.capture`: the state in bits 0 to 7; a protocol in 8 to 15 and a port in 16 to 31, 0: any; in 32 to 63 how
+/// `sl_stack_header.capture`: the state in bits 0 to 3; in 4 to 7 the size of the ring, as how often SL_CAPTURE_LEAST is doubled; a
+/// protocol in 8 to 15 and a port in 16 to 31, 0: any; in 32 to 63 how
 /// many bytes of each packet are kept. WATCH: another process that holds endpoints of this stack is captured, this one not.
 enum { SL_CAPTURE_OFF = 0, SL_CAPTURE_ON = 1, SL_CAPTURE_WATCH = 2, SL_CAPTURE_REFUSED = 3 };
 /// `sl_endpoint.watched`: what it receives too, or only what it sends (the sender at the other end is captured itself).

@@ -87,7 +87,7 @@ enum Capture {
             let n = min(source.count &- at, largestSegment)
             record.length = UInt32(truncatingIfNeeded: n)
             record.bytes = UInt32(truncatingIfNeeded: min(n, wish.keptBytes))
-            if unsafe !process.capture.append(record, source, from: at) { isWhole = false }
+            if unsafe !process.capture.append(record, source, from: at, size: wish.ringBytes) { isWhole = false }
             record.position = record.position &+ UInt64(truncatingIfNeeded: n)
             at = at &+ n
         }
@@ -97,7 +97,7 @@ enum Capture {
     private static func datagram(_ record: inout sl_capture_record, _ source: LyingBytes, _ wish: CaptureWish) -> Bool {
         record.length = UInt32(truncatingIfNeeded: source.count)
         record.bytes = UInt32(truncatingIfNeeded: min(source.count, wish.keptBytes))
-        return unsafe process.capture.append(record, source, from: 0)
+        return unsafe process.capture.append(record, source, from: 0, size: wish.ringBytes)
     }
 
     private static func settle(_ isTaken: Bool, _ isWhole: Bool) -> Bool {

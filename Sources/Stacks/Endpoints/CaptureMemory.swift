@@ -6,7 +6,8 @@ import SharedMemory
 @safe public struct CaptureWish {
     let word: UInt64
 
-    var state: UInt64 { word & 0xff }
+    var state: UInt64 { word & 0xf }
+    public var ringBytes: Int { Int(SL_CAPTURE_LEAST) &<< Int(truncatingIfNeeded: word >> 4 & 0xf) }
     public var keptBytes: Int { Int(truncatingIfNeeded: word >> 32) }
 
     func includes(_ e: Endpoint) -> Bool {
@@ -55,14 +56,10 @@ public enum CaptureMemory {
         guard let stack = unsafe process.stack else { return nil }
         let wish = unsafe CaptureWish(word: slc_relaxed_u64(&stack.pointee.capture))
         if wish.state == UInt64(SL_CAPTURE_ON) { return wish }
-        if wish.state == UInt64(SL_CAPTURE_OFF), let home = unsafe stackOf(e), unsafe slc_relaxed_u64(&home.pointee.capture) == 0 {
+        if wish.state == UInt64(SL_CAPTURE_OFF), let home = unsafe e.home, unsafe slc_relaxed_u64(&home.pointee.capture) == 0 {
             unsafe slc_set_u32(&e.pointee.watched, 0)
         }
         return nil
-    }
-
-    private static func stackOf(_ e: Endpoint) -> UnsafeMutablePointer<sl_stack_header>? {
-        unsafe UnsafeMutablePointer<sl_stack_header>(bitPattern: UInt(e.pointee.stack_address))
     }
 
     /// False: the process may not, or can't; then the tool is told so. Takes the process lock.
