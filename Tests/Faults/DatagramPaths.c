@@ -95,7 +95,7 @@ const struct path paths[] = {
     {"sleep", 0, true, ANSWERING, .victim_sleeps = true, .call = recv_1},
     {"poll", 0, true, ANSWERING, .victim_sleeps = true, .call = poll_and_recv},
     {"epoll", 0, true, ANSWERING, .victim_sleeps = true, .before = make_set, .call = epoll_and_recv},
-    {"give away", 0, true, IDLE, .before_peer = peer_sends_3, .before = both_unread, .call = give_away},
+    {"give away", 0, true, IDLE, .before_peer = peer_sends_by_both, .before = both_unread, .call = give_away},
     {"asked", 0, true, IDLE, .before_peer = give_away, .sends = 1, .call = send_1},
     {"close", 0, true, IDLE, .ends = true, .before = victim_fills, .call = close_it},
     {"close unread", 0, true, IDLE, .ends = true, .before_peer = peer_sends_by_both, .before = both_unread, .call = close_it},

@@ -57,7 +57,7 @@ driver "calls cut off, on the kernel" 300 -- ./steps "${few[@]}" --seed "$seed"
 driver "calls cut off, on the lane" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
 driver "calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./steps "${points[@]}" --seed "$seed"
 
-driver "UDP calls cut off, on the kernel" 300 -- ./datagram-steps "${few[@]}" --seed "$seed"
+driver "UDP calls cut off, on the kernel" 300 -- ./datagram-steps --points 20 --seed "$seed"
 driver "UDP calls cut off, on the lane" "$limit" "$preload" SLUICE_LANE_AT=0 "${small[@]}" -- ./datagram-steps "${datagrams[@]}" --seed "$seed"
 driver "UDP calls cut off, while meeting" "$limit" "$preload" SLUICE_LANE_AT=4 "${small[@]}" -- ./datagram-steps "${points[@]}" --seed "$seed"
 

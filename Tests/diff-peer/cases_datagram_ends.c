@@ -174,6 +174,42 @@ DP_DATAGRAM(datagram_ends, sender_killed) {
     if (dp_server) dp_close(fd);
 }
 
+/// Who takes the address of a killed one is answered at once, by two datagrams, not into the ring of the dead.
+DP_DATAGRAM(datagram_ends, successor_of_a_killed_one_is_answered) {
+    dp_gate ready = dp_gate_make();
+    uint16_t port = dp_server ? 0 : dp_udp_free_port("127.0.0.1");
+    int fd = dp_server ? dp_udp("127.0.0.1", 0) : -1;
+    for (uint32_t life = 0; life < 3; life++) {
+        pid_t child = dp_server ? -1 : dp_fork();
+        if (child > 0) dp_gate_wait(&ready);
+        else {
+            if (child == 0) fd = dp_udp_bind("127.0.0.1", port);
+            dp_place peer = dp_udp_swap(fd, NULL);
+            if (life == 0) dp_udp_warm(fd, &peer);
+            for (uint32_t i = 0; i < 10; i++) {
+                if (child == 0) dp_send_number(fd, &peer, 100, life, i);
+                if (dp_server) dp_recv_number(fd, 100, life, i);
+                for (uint32_t k = 2 * i; k < 2 * i + 2; k++) {
+                    if (dp_server) dp_send_number(fd, &peer, 100, life, k);
+                    else dp_recv_number(fd, 100, life, k);
+                }
+            }
+        }
+        if (child == 0) {
+            dp_proof(fd);
+            dp_gate_open(&ready);
+            for (;;) pause();
+        }
+        if (child > 0) {
+            DP_MUST(kill(child, SIGKILL));
+            dp_reap(child, "sender");
+        }
+        dp_sync("killed");
+    }
+    dp_log("three lives");
+    if (dp_server) dp_close(fd);
+}
+
 static void shut(int how) {
     int fd = dp_udp_pair(0);
     if (!dp_server) {

@@ -109,6 +109,22 @@ static void early(int flags, bool connected) {
 DP_DATAGRAM(datagram_flows, early_sender) { early(0, true); }
 DP_DATAGRAM(datagram_flows, early_sender_unconnected) { early(DP_V6, false); }
 
+/// Some that only the kernel can carry, with others before and behind them.
+DP_DATAGRAM(datagram_flows, by_both_ways) {
+    int fd = dp_udp_pair(0);
+    for (uint32_t round = 0; round < 20; round++) {
+        for (uint32_t i = 0; !dp_server && i < 10; i++) {
+            if (i % 4 == 2) dp_send_number_by_kernel(fd, 100, round, i);
+            else dp_send_number(fd, NULL, 100, round, i);
+        }
+        dp_sync("sent");
+        for (uint32_t i = 0; dp_server && i < 10; i++) dp_recv_number(fd, 100, round, i);
+        if (dp_server) dp_recv(fd, 10, MSG_DONTWAIT);
+        dp_sync("read");
+    }
+    dp_close(fd);
+}
+
 /// The receiver is bound only when the sender has sent in vain for a while.
 DP_DATAGRAM(datagram_flows, sender_before_there_is_a_receiver) {
     uint16_t port = 0;

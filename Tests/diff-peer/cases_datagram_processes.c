@@ -50,6 +50,27 @@ DP_DATAGRAM(datagram_processes, fork_with_unread_datagrams) {
     dp_close(fd);
 }
 
+/// The same where the kernel has some already that were sent last.
+DP_DATAGRAM(datagram_processes, fork_with_unread_datagrams_of_both_ways) {
+    int fd = dp_udp_pair(0);
+    for (uint32_t i = 0; !dp_server && i < 10; i++) {
+        if (i < 6) dp_send_number(fd, NULL, 50, 1, i);
+        else dp_send_number_by_kernel(fd, 50, 1, i);
+    }
+    dp_sync("sent");
+    if (dp_server) {
+        pid_t child = dp_fork();
+        if (child == 0) {
+            for (uint32_t i = 0; i < 10; i++) dp_recv_number(fd, 50, 1, i);
+            dp_done(0);
+        }
+        dp_reap(child, "child");
+        dp_recv(fd, 10, MSG_DONTWAIT);
+    }
+    dp_sync("read");
+    dp_close(fd);
+}
+
 /// Both write; the peer sees each one's datagrams in order.
 DP_DATAGRAM(datagram_processes, fork_and_both_write) {
     enum { EACH = 60 };

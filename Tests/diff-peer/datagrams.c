@@ -220,6 +220,14 @@ void dp_send_number(int fd, const dp_place *peer, size_t length, uint32_t stream
     }
 }
 
+void dp_send_number_by_kernel(int fd, size_t length, uint32_t stream, uint32_t number) {
+    char data[2000];
+    if (length > sizeof data) dp_fail("a datagram of %zu bytes", length);
+    dp_number(data, length, stream, number);
+    ssize_t sent = send(fd, data, length, MSG_NOSIGNAL | MSG_DONTROUTE);
+    if (sent != (ssize_t)length) dp_fail("datagram %u: %zd of %zu bytes sent", number, sent, length);
+}
+
 void dp_recv_number(int fd, size_t length, uint32_t stream, uint32_t number) {
     static __thread uint8_t data[BUFFER];
     ssize_t got;

@@ -69,4 +69,6 @@ bool dp_is_number(const void *data, size_t length, uint32_t stream, uint32_t num
 bool dp_which_number(const void *data, size_t length, uint32_t *stream, uint32_t *number);
 /// Sends or receives that datagram; a failure ends the case. `peer` null: connected.
 void dp_send_number(int fd, const dp_place *peer, size_t length, uint32_t stream, uint32_t number);
+/// The same on a connected socket, by a flag for which the kernel carries it.
+void dp_send_number_by_kernel(int fd, size_t length, uint32_t stream, uint32_t number);
 void dp_recv_number(int fd, size_t length, uint32_t stream, uint32_t number);
