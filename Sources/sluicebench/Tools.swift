@@ -58,7 +58,11 @@ struct Tools {
                         tool, "ping-pong", "-m", "64", "-t", seconds, "--mps", "5000000", "-i", "127.0.0.1", "-p",
                         "\(server.port)",
                     ] + extra
-                let measured = try server.measure(command, programs.environment(settings), within: 60)
+                // Where others use the processors it may have nothing in its time, on the kernel too: it is asked again.
+                var measured = try server.measure(command, programs.environment(settings), within: 60)
+                for _ in 0..<3 where !measured.text.contains("percentile 50.000") {
+                    measured = try server.measure(command, programs.environment(settings), within: 60)
+                }
                 return .measured(try Self.sockperf(measured.text, processor: measured.processor))
             })
     }
