@@ -58,7 +58,7 @@ struct Sluicebench: ParsableCommand {
         let peer = Peer(
             path: program, library: try absolute(library ?? find("libsluice.so", ["../lib/", "../lib/sluice/"])), cores: cores)
         let stat = try absolute(self.stat ?? find("sluicestat", [""]))
-        let contests = (all(peer, pace) + Observers(peer: peer, pace: pace, stat: stat).contests).filter { contest in
+        let contests = all(peer, stat, pace).filter { contest in
             (only.isEmpty || only.contains { contest.id.hasPrefix($0) }) && (!main || Summary.contests.contains(contest.id))
         }
         let goals = allGoals
@@ -93,11 +93,11 @@ struct Sluicebench: ParsableCommand {
         if let markdown { try write(Summary(document: document).markdown(), to: markdown) }
     }
 
-    private func all(_ peer: Peer, _ pace: Pace) -> [Contest] {
+    private func all(_ peer: Peer, _ stat: String, _ pace: Pace) -> [Contest] {
         let told = getenv("SLUICE_PROGRAMS").map { String(cString: $0).split(separator: ":").map(String.init) }
         let roots = programs.isEmpty ? told ?? ["programs", "servers"].map { "\(Self.folder)../\($0)" } : programs
         let real = Programs(roots: roots.map { (try? absolute($0)) ?? $0 }, library: peer.library, cores: peer.cores)
-        return allContests(peer, real, pace)
+        return allContests(peer, real, stat: stat, pace)
     }
 
     /// The path with which other programs, started elsewhere, find the file.

@@ -84,7 +84,7 @@ func goalsHaveContests() throws {
     let peer = Peer(path: "", library: "", cores: cores)
     let programs = Programs(roots: [], library: "", cores: cores)
     for pace in [Pace.quick, .full] {
-        let contests = allContests(peer, programs, pace)
+        let contests = allContests(peer, programs, stat: "", pace)
         #expect(Set(contests.map(\.id)).count == contests.count)
         var results = Results()
         for contest in contests {

@@ -50,17 +50,22 @@ struct PeerTests {
         "of datagrams one way all that arrive are counted, and none that were not sent", arguments: ["udp", "unix-datagram"],
         [64, 65000])
     func datagrams(_ transport: String, _ size: Int) throws {
-        guard
-            case .measured(let sample) = try peer().run(
-                ["stream", "--transport", transport, "--size", "\(size)"] + short, settings: nil)
-        else {
-            Issue.record("skipped")
-            return
+        // On a busy machine a receiver may get none in the whole interval: a few large ones fill its buffer. In some run it gets its turn.
+        for _ in 0..<50 {
+            guard
+                case .measured(let sample) = try peer().run(
+                    ["stream", "--transport", transport, "--size", "\(size)"] + short, settings: nil)
+            else {
+                Issue.record("skipped")
+                return
+            }
+            let loss = try #require(sample.values[.loss])
+            // A unix socket makes its sender wait.
+            #expect(transport == "udp" ? (0...100).contains(loss) : loss == 0)
+            if (sample.values[.rate] ?? 0) > 0 { return }
+            #expect(loss == 100)
         }
-        let loss = try #require(sample.values[.loss])
-        #expect((sample.values[.rate] ?? 0) > 0)
-        // A unix socket makes its sender wait.
-        #expect(transport == "udp" ? (0..<100).contains(loss) : loss == 0)
+        Issue.record("nothing ever arrived")
     }
 
     @Test("many client processes on one server all count", arguments: ["tcp", "unix", "udp", "unix-datagram"])

@@ -5,7 +5,7 @@ import Testing
 private let cores = Cores(server: 0, client: 1)
 private func allOfMain() -> [Contest] {
     allContests(
-        Peer(path: "", library: "", cores: cores), Programs(roots: [], library: "", cores: cores), .main)
+        Peer(path: "", library: "", cores: cores), Programs(roots: [], library: "", cores: cores), stat: "", .main)
 }
 
 /// All contests with figures: the kernel's 10, Sluice's by its name.
