@@ -2,7 +2,7 @@
 #include "suite.h"
 #include <fnmatch.h>
 
-enum { MAX_MODES = 32, MAX_JOBS = 32, MAX_GLOBS = 64, MAX_STEPS = 1 + MAX_MODES * 3 };
+enum { MAX_MODES = 32, MAX_JOBS = 32, MAX_GLOBS = 64, PROOF_TRIES = 10, MAX_STEPS = 1 + MAX_MODES * 3 };
 
 typedef struct options {
     const char *preload, *modes[MAX_MODES], *globs[MAX_GLOBS], *env[DP_MAX_ENV], *placements;
@@ -14,7 +14,7 @@ typedef struct options {
 /// One step of a case: the first is the plain kernel's transcript, the others are compared with it.
 typedef struct step { const char *mode, *placement; const char *preload[DP_ROLES]; } step;
 
-typedef struct job { const dp_case *c; step steps[MAX_STEPS]; int count, at; dp_run run; dp_outcome kernel; } job;
+typedef struct job { const dp_case *c; step steps[MAX_STEPS]; int count, at, tries; dp_run run; dp_outcome kernel; } job;
 
 /// Whether rings carry datagrams: then a case about datagrams must show ring bytes as any other, unless it has a `.kernel`.
 static const bool datagrams_have_lanes = true;
@@ -118,8 +118,12 @@ static bool advance(job *j) {
             return false;
         }
     } else {
-        judge(j, s, &got);
+        // On a busy machine two ends may be too late to meet within a short case: then it is run again for the proof.
+        bool again = !got.hung && !got.broken && got.ring_bytes == 0 && needs_proof(j, s) && same(&j->kernel, &got) && ++j->tries < PROOF_TRIES;
+        if (!again) judge(j, s, &got);
         dp_outcome_free(&got);
+        if (again) return true;
+        j->tries = 0;
     }
     if (++j->at < j->count) return true;
     dp_outcome_free(&j->kernel);

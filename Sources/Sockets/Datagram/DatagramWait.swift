@@ -65,15 +65,16 @@ import Stacks
     private func spin(_ began: UInt64, _ budget: UInt64) -> Int {
         count(StackCounter.spins)
         var looked = began
-        var isNew = true
+        var hasAsked = false
         while true {
             let now = slc_tsc()
-            let isLong = unsafe isNew && now &- began > 3 &* process.tickRate
             unsafe e.local.pointee.flowsRx.acquire()
             let hasNews = unsafe Flows.hasNews(e)
-            let isHere = unsafe isLong && Flows.peerIsHere(e)
+            // Asked when an answer takes long, or the peer was here the last time.
+            let asks = unsafe !hasAsked && (now &- began > 3 &* process.tickRate || Flows.wasHere(e))
+            let isHere = unsafe asks && Flows.peerIsHere(e)
             unsafe e.local.pointee.flowsRx.release()
-            if isLong { isNew = false }
+            if asks { hasAsked = true }
             if isHere && !hasNews { return -Int(EAGAIN) }
             if unsafe hasNews || now &- looked > 20 &* process.tickRate {
                 looked = now

@@ -210,10 +210,13 @@ extension Flows {
         else { return false }
         let here = slc_cpu() &+ 1
         unsafe slc_set_u32(&rx.pointee.waiting_cpu, here)
-        return unsafe slc_relaxed_u32(&tx.pointee.waiting_cpu) == here
+        unsafe flows.pointee.isNear = unsafe slc_relaxed_u32(&tx.pointee.waiting_cpu) == here
+        return unsafe flows.pointee.isNear
     }
 
-    /// The same, for who does not hold `flowsRx`.
+    static func wasHere(_ e: Endpoint) -> Bool { unsafe known(e)?.pointee.isNear ?? false }
+
+    /// The same as `peerIsHere`, for who does not hold `flowsRx`.
     static func waitsHere(_ e: Endpoint) -> Bool {
         unsafe e.local.pointee.flowsRx.acquire()
         defer { unsafe e.local.pointee.flowsRx.release() }

@@ -65,6 +65,8 @@ import Stacks
     var isRinging: UInt64 = 0
     /// Bits of flows whose next datagram goes by the kernel. Under `flowsTx`.
     var mustPass: UInt64 = 0
+    /// The peer that was sent to last waited on our CPU when we looked last.
+    var isNear = false
     /// The flow that was sent to last. Under `flowsTx`.
     var lastSent = 0
     var entries: UnsafeMutablePointer<Flow>
