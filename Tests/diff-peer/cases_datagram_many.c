@@ -187,3 +187,44 @@ DP_DATAGRAM(datagram_many, short_lives, .kernel = "one question of each client: 
     dp_sync("end");
     if (dp_server) dp_close(fd);
 }
+
+/// As many rounds as make a flow, of one client.
+static void exchange(int fd, const dp_place *server, uint32_t rounds, uint32_t stream) {
+    for (uint32_t i = 0; i < rounds; i++) {
+        uint8_t data[100];
+        if (dp_server) {
+            dp_place from = {.length = sizeof from.address};
+            if (recvfrom(fd, data, sizeof data, 0, dp_sockaddr(&from), &from.length) != 60 || !dp_is_number(data, 60, stream, i)) dp_fail("client %u: question %u", stream, i);
+            dp_send_number(fd, &from, 80, stream, i);
+        } else {
+            dp_send_number(fd, server, 60, stream, i);
+            dp_recv_number(fd, 80, stream, i);
+        }
+    }
+}
+
+/// More clients one after the other than a socket has room for, each long enough to have a lane: the last one has one too.
+DP_DATAGRAM(datagram_many, successors) {
+    enum { CLIENTS = 70 };
+    int fd = dp_udp("127.0.0.1", 0);
+    dp_place peer = dp_udp_swap(fd, NULL);
+    // A new socket of a program under Sluice has none.
+    uint8_t is_here = dp_has_no_lane_yet(fd), is_there = 0;
+    dp_tell_data(&is_here, 1);
+    dp_hear_data(&is_there, 1);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        int own = dp_server ? fd : dp_udp_loose(AF_INET);
+        exchange(own, &peer, 24, i);
+        if (!dp_server) DP_MUST(close(own));
+    }
+    // Two looks at flows that are idle, with some time between.
+    for (uint32_t i = 0; i < 3; i++) {
+        exchange(fd, &peer, 1, CLIENTS + i);
+        usleep(150000);
+    }
+    dp_udp_warm(fd, &peer);
+    if (!dp_server && is_here && is_there && dp_has_no_lane_yet(fd)) dp_fail("no lane");
+    exchange(fd, &peer, 100, 1000);
+    dp_log("%d clients", CLIENTS);
+    close_all(&fd, 1);
+}

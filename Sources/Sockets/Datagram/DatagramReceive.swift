@@ -233,7 +233,12 @@ func noteKernel(
     _ e: Endpoint, _ fd: Int32, _ from: sl_address, _ n: Int, _ msg: UnsafeMutablePointer<msghdr>, _ hasOpened: inout Bool
 ) {
     unsafe e.pointee.counters.rx_kernel_bytes &+= UInt64(truncatingIfNeeded: n)
-    if let flows = unsafe Flows.known(e), let i = unsafe flows.find(from), let f = unsafe flows.laned(i) {
+    let flows = unsafe Flows.known(e)
+    let i = unsafe flows?.find(from)
+    if let flows = unsafe flows, unsafe i == nil && flows.pointee.used == UInt32(truncatingIfNeeded: Flows.most) {
+        unsafe Flows.makeRoom(e, flows)
+    }
+    if let flows = unsafe flows, let i, let f = unsafe flows.laned(i) {
         unsafe f.rx.pointee.kernel_bytes &+= 1
         if unsafe e.local.pointee.told != 0 && flows.pointee.isCounted & flowBit(i) != 0 { unsafe Ancillary.keep(f, msg) }
         // A process that has ended may have a successor at its address.

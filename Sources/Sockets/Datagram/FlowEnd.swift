@@ -74,6 +74,38 @@ extension Flows {
         unsafe f.pointee.counters = sl_endpoint_counters()
     }
 
+    /// Who has sent this by the kernel has no place, and all are taken: flows give up theirs whose peers have ended or left, and
+    /// those that came to no lane and are idle. Looked for at most ten times a second. Under `flowsRx`.
+    @inline(never) static func makeRoom(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>) {
+        let now = slc_tsc()
+        guard unsafe now &- flows.pointee.roomLook > 100_000 &* process.tickRate else { return }
+        unsafe flows.pointee.roomLook = now
+        var i = 0
+        while i < most {
+            if unsafe hasEnded(flows, i) {
+                unsafe retire(e, flows, i)
+                unsafe flows.pointee.entries[i].remote = sl_address()
+            }
+            i &+= 1
+        }
+    }
+
+    private static func hasEnded(_ flows: UnsafeMutablePointer<Flows>, _ i: Int) -> Bool {
+        let flow = unsafe flows.pointee.entries + i
+        guard let f = unsafe flow.pointee.endpoint else { return false }
+        if unsafe slc_acquire_u32(&f.pointee.lane) == UInt32(SL_LANE_LOOPBACK) {
+            // A peer whose socket is closed reads no more. One that has a thread which sends may just be writing.
+            guard let tx = unsafe f.txDirection, let rx = unsafe f.rxDirection, unsafe !flows.hasNews(i),
+                unsafe slc_acquire_u32(&tx.pointee.rx_control) == UInt32(SL_RX_GONE) || FlowLane.peerIsGone(f)
+            else { return false }
+            unsafe shut(rx)
+            return unsafe !flows.hasNews(i)
+        }
+        let messages = unsafe slc_relaxed_u32(&flow.pointee.messages)
+        defer { unsafe flow.pointee.messagesThen = messages }
+        return unsafe flow.pointee.messagesThen == messages
+    }
+
     private static func free(_ f: Endpoint) {
         unsafe process.lock.acquire()
         unsafe Rendezvous.withdraw(f)

@@ -15,6 +15,8 @@ import Stacks
     var messages: UInt32 = 0
     /// No meeting before so many.
     var nextAttempt: UInt32 = 0
+    /// How many there were when a place was looked for last.
+    var messagesThen: UInt32 = 0
     /// Set once, when the first meeting begins: a lane to this peer is an endpoint of its own.
     var endpoint: Endpoint? = nil
 }
@@ -51,6 +53,8 @@ import Stacks
     var lateCount: UInt64 = 0
     /// One thread has received while another slept.
     var isThreaded = false
+    /// Time stamp counter of the last look for flows that have ended. Under `flowsRx`.
+    var roomLook: UInt64 = 0
     /// Where the next look at the rings begins.
     var turn = 0
     /// Time stamp counter of the last look at the kernel's queue.
@@ -122,7 +126,11 @@ extension UnsafeMutablePointer where Pointee == Flows {
             unsafe slc_release_u32(&pointee.used, UInt32(n + 1))
             return n
         }
-        // The place of one that has come to nothing: who has just begun gets no lane, but counts.
+        // One that was given up, or the place of one that has come to nothing: who has just begun gets no lane, but counts.
+        if let i = unsafe find(sl_address()) {
+            unsafe pointee.entries[i] = Flow(remote: remote)
+            return i
+        }
         var i = Int(slc_tsc() % UInt64(Flows.most))
         var turns = 0
         while turns < 8 {
