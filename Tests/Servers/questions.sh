@@ -91,7 +91,7 @@ waiting_dig() {
 }
 has_dig_reason() { "$stat" netstat -a --json > "$work/netstat" && python3 "$here/udp_reason.py" dig shared_port < "$work/netstat"; }
 
-# A time server and a client that ask each other for the addresses and times of their datagrams (IP_PKTINFO, SO_TIMESTAMPING), so that
+# A time server, which shares its port, and a client that wants to know when its datagrams were sent and came (SO_TIMESTAMPING), so that
 # the kernel carries them. Neither may touch the clock: they are told so, and root's lack the right to.
 start_time() {
     local name=$1 folder=$work/$1 user=() launcher=("${@:4}")
@@ -126,9 +126,9 @@ server ::1 port $port minpoll -6 maxpoll -6" "$client_port" "${client[@]}" || { 
     expect "chronyd as a client: synchronised, $1" 0 '^\^,\*,(127\.0\.0\.1|::1),8,-6,' "${client[@]}" chronyc -c -h 127.0.0.1 -p "$client_port" sources
     chronyc -h "$work/follower/socket" ntpdata > "$work/ntpdata"
     expect "chronyd as a client: offsets, $1" 0 verified python3 "$here/ntp_offsets.py" "$work/ntpdata"
-    [ "$1" = server ] || { has_no_lane "$client_port" option && ok "chronyd as a client, $1: reason option" || not_ok "chronyd as a client, $1: reason option" "$(why_port "$client_port")"; }
+    [ "$1" = server ] || { has_no_lane "$client_port" shared_port && ok "chronyd as a client, $1: reason shared_port" || not_ok "chronyd as a client, $1: reason shared_port" "$(why_port "$client_port")"; }
     kill "$server_pid" && wait "$server_pid"
-    no_lane "chronyd, $1" "$1" "$port" option
+    no_lane "chronyd, $1" "$1" "$port" shared_port
     # Requests of 48 bytes: the server counts them, and Sluice their bytes.
     received=$(chronyc -h "$work/clock/socket" serverstats | awk '/^NTP packets received/ { print $5 }')
     if [ "$1" != client ]; then

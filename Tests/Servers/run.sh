@@ -9,9 +9,9 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../lib.sh"
 . "$here/../placements.sh"
 . "$here/../../Scripts/servers.sh"
-for part in support stores database web remote plain options datagrams questions quic; do . "$here/$part.sh"; done
+for part in support stores database web remote plain options datagrams questions quic crowd; do . "$here/$part.sh"; done
 all=(late replica memcached postgres nginx_changes haproxy tls iperf ssh rsync git socat netcat inetd options
-    sockperf iperf_udp dns dig ntp memcached_udp lines quic)
+    sockperf iperf_udp dns dig ntp memcached_udp lines quic crowd)
 [ $# -gt 0 ] || set -- "${all[@]}"
 unset LD_PRELOAD
 

@@ -130,7 +130,7 @@ under_filters() {
         killed_cases=("${long_killed_cases[@]}") restricted_cases=("${long_restricted_cases[@]}")
     elif [ "$*" = "${all[*]}" ]; then
         # These programs are in other cases too.
-        pattern='quic|nginx_changes|options|sockperf|iperf_udp|dns|dig|ntp|memcached_udp|lines'
+        pattern='quic|nginx_changes|options|sockperf|iperf_udp|dns|dig|ntp|memcached_udp|lines|crowd'
     fi
     # The library for QUIC is not where another user reads.
     for name; do [[ $name =~ ^($pattern)$ ]] || contained+=("$name"); done
