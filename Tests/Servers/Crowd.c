@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,6 +44,20 @@ static int bound(int port) {
     if (s < 0 || bind(s, (void *)&name, sizeof name) < 0) fail("bind to %d", port);
     setsockopt(s, SOL_SOCKET, SO_RCVBUF, &big, sizeof big);
     return s;
+}
+
+// Stays on one processor: what a program sends from two, the kernel itself may deliver in another order.
+static void settle(unsigned choice) {
+    cpu_set_t all, one;
+    if (sched_getaffinity(0, sizeof all, &all) < 0) return; // some filters forbid it
+    unsigned at = choice % (unsigned)CPU_COUNT(&all);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &all) || at-- != 0) continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof one, &one);
+        return;
+    }
 }
 
 // The server.
@@ -303,6 +318,7 @@ static void start_clients(char **words, int n) {
 
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "serve") == 0) {
+        settle(0);
         int s = bound(atoi(argv[3]));
         if (strcmp(argv[2], "recvmmsg") == 0) serve_recvmmsg(s);
         else if (strcmp(argv[2], "epoll") == 0) serve_epoll(s);
@@ -311,6 +327,7 @@ int main(int argc, char **argv) {
     if (argc == 9 && strcmp(argv[1], "client") == 0) {
         int server = atoi(argv[3]);
         unsigned id = (unsigned)atoi(argv[4]);
+        settle(id);
         told = atoi(getenv("CROWD_TOLD")), go = atoi(getenv("CROWD_GO"));
         if (strcmp(argv[2], "lives") == 0) client_lives(server, id, atoi(argv[7]), atoi(argv[8]));
         if (strcmp(argv[2], "steady") == 0) client_is_steady(server, id);

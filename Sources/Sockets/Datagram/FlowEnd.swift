@@ -59,6 +59,7 @@ extension Flows {
             unsafe flows.pointee.hasStock &= ~bit
             unsafe flows.pointee.silent = 0
             unsafe flows.pointee.mustPass &= ~bit
+            if unsafe flows.pointee.lateFlow == i { unsafe flows.pointee.lateSince = 0 }
             unsafe flows.pointee.hasSent &= ~bit
             unsafe flows.pointee.isRinging &= ~bit
             unsafe keepCounts(e, f)
