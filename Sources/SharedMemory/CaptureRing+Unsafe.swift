@@ -77,6 +77,18 @@ extension RingReader {
         self = CaptureRing()
     }
 
+    /// Before the time of what is appended is taken: the tool brings the packets of several processes into their order. `end` follows.
+    public mutating func begin() { setWriting(slc_real_ns()) }
+
+    /// Behind `publish` or `discard`.
+    public mutating func end() { setWriting(0) }
+
+    private func setWriting(_ time: UInt64) {
+        guard let memory = unsafe memory else { return }
+        unsafe slc_release_u64(&memory.assumingMemoryBound(to: sl_capture.self).pointee.writing, time)
+        if time != 0 { slc_fence() }
+    }
+
     /// A record with `record.bytes` bytes of `source` behind the first `skip`, in a ring of `size` bytes, a power of two. `publish`
     /// makes it visible. False: there is no room.
     public mutating func append(_ record: sl_capture_record, _ source: LyingBytes, from skip: Int, size: Int) -> Bool {

@@ -101,8 +101,6 @@ struct CaptureLoop {
     /// Milliseconds on the monotonic clock.
     var end: Int64?
     var signals: Int32
-    /// A packet may become visible so much later than its time says (ns).
-    private static var late: UInt64 { 2_000_000 }
 
     mutating func run(_ session: inout CaptureSession, _ output: inout CaptureFile) {
         var pending: [CapturedPacket] = []
@@ -111,9 +109,10 @@ struct CaptureLoop {
         while !output.isFull, output.error == nil {
             let now = realTime()
             let before = pending.count
-            session.drain(into: &pending, now: now)
-            pause = pending.count > before ? 1 : min(pause * 2, 16)
-            output.write(&pending, olderThan: now > Self.late ? now - Self.late : 0) { session.beat() }
+            let oldest = session.drain(into: &pending, now: now)
+            // While much comes, a pause would fill the rings.
+            pause = pending.count - before >= 64 ? 0 : pending.count > before ? 1 : min(max(pause, 1) * 2, 16)
+            output.write(&pending, olderThan: oldest) { session.beat() }
             if milliseconds() >= nextScan {
                 let began = milliseconds()
                 session.scan()

@@ -23,7 +23,7 @@ struct CaptureChoice {
     func processes() -> [ProcessRecord] {
         if names.isEmpty && !isAll { return processIDs.sorted().compactMap { ProcessRecord(id: $0) } }
         let all = ProcessScan().processes
-        return isAll ? all : all.filter { processIDs.contains($0.id) || names.contains($0.command) }
+        return isAll ? all : all.filter { processIDs.contains($0.id) || $0.isNamed(names) }
     }
 }
 
@@ -33,6 +33,8 @@ struct CaptureSession {
     private var taps: [FileIdentity: CaptureTap] = [:]
     /// Stacks that cannot be captured, which has been said.
     private var refused: Set<FileIdentity> = []
+    /// How often those were looked at that could not be read.
+    private var looks: [FileIdentity: Int] = [:]
     /// Of stacks that have ended.
     private var droppedBefore: UInt64 = 0
     private var damaged: UInt64 = 0
@@ -88,8 +90,15 @@ struct CaptureSession {
         } catch {
             leave(identity)
             // A process that has just ended is no failure.
-            if error != .system(ENOENT) { refuse(identity, holding, error.sentence) }
+            if error == .system(ENOENT) || error == .noStack && isYoung(identity) { return }
+            refuse(identity, holding, error.sentence)
         }
+    }
+
+    /// A stack that is being made cannot be read yet: it is looked at again.
+    private mutating func isYoung(_ identity: FileIdentity) -> Bool {
+        looks[identity, default: 0] += 1
+        return looks[identity, default: 0] < 5
     }
 
     private mutating func refuse(_ identity: FileIdentity, _ holding: Holding?, _ why: String) {
@@ -120,12 +129,16 @@ struct CaptureSession {
         }
     }
 
-    /// Takes what the processes have written until now (CLOCK_REALTIME, ns), and says that the tool runs.
-    mutating func drain(into packets: inout [CapturedPacket], now: UInt64) {
+    /// Takes what the processes have written until now (CLOCK_REALTIME, ns), and says that the tool runs. What will come later is
+    /// not older than the time that is returned.
+    mutating func drain(into packets: inout [CapturedPacket], now: UInt64) -> UInt64 {
+        // Looked at first: who is not writing now takes a later time.
+        let oldest = taps.values.reduce(now) { min($0, $1.writing(now: now) ?? now) }
         for tap in taps.values {
             tap.keepOn()
             if !tap.drain(into: &packets, now: now) { damaged &+= 1 }
         }
+        return oldest
     }
 
     /// Says that the tool runs, though it does not read.

@@ -109,6 +109,14 @@ final class CaptureTap {
 
     /// Packets that found no room since the begin.
     var dropped: UInt64 { hasRing ? slc_relaxed_u64(&control.pointee.dropped) &- droppedBefore : 0 }
+    /// What the process writes now, and may not be seen yet, is not older than this (CLOCK_REALTIME, ns); nil: it does not write. One
+    /// that was killed or stopped there is not waited for.
+    func writing(now: UInt64) -> UInt64? {
+        guard hasRing else { return nil }
+        let since = slc_acquire_u64(&control.pointee.writing)
+        return since == 0 || since > now || now - since > 1_000_000_000 ? nil : since
+    }
+
     /// The process cannot, for want of memory or descriptors.
     var isRefused: Bool { hasRing && state == UInt64(SL_CAPTURE_REFUSED) }
 

@@ -30,6 +30,13 @@ struct ProcessRecord {
         return printable(bytes.prefix { $0 != UInt8(ascii: "\n") })
     }
 
+    /// Is it called so, by its short name (of 15 letters at most) or by its program's file?
+    func isNamed(_ names: Set<String>) -> Bool {
+        if names.contains(command) { return true }
+        guard let file = linkText("/proc/\(id)/exe")?.split(separator: "/").last else { return false }
+        return names.contains(String(file))
+    }
+
     /// The program with its arguments, or the short name where there are none.
     var commandLine: String {
         guard let bytes = fileBytes("/proc/\(id)/cmdline"), !bytes.isEmpty else { return command }

@@ -56,9 +56,14 @@ private final class CaptureMemory {
         }
     }
 
-    @Test("what has not come about is not seen")
+    @Test("what has not come about is not seen; while it is written, that is told")
     func discarded() {
         let capture = CaptureMemory()
+        let before = slc_real_ns()
+        capture.ring.begin()
+        #expect((before...slc_real_ns()).contains(capture.control.pointee.writing))
+        capture.ring.end()
+        #expect(capture.control.pointee.writing == 0)
         #expect(capture.append([1]))
         capture.ring.discard()
         #expect(capture.append([2]))

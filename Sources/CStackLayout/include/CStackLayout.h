@@ -180,7 +180,8 @@ typedef struct sl_capture {
     // written by the process
     uint64_t head;      ///< ring offset up to which records are whole
     uint64_t dropped;   ///< packets that found no room
-    uint64_t reserved2[6];
+    uint64_t writing;   ///< CLOCK_REALTIME (ns) when it began to write, 0: it does not; records that come are not older
+    uint64_t reserved2[5];
 } sl_capture;
 _Static_assert(sizeof(sl_capture) == 128 && offsetof(sl_capture, head) == 64, "sl_capture");
 

@@ -37,11 +37,13 @@ public enum CaptureMemory {
         guard let wish = unsafe wish(e), unsafe wish.includes(e) else { return nil }
         if unsafe !process.capture.isMapped && !map() { return nil }
         unsafe process.captureLock.acquire()
+        unsafe process.capture.begin()
         return wish
     }
 
     /// Gives the ring back. A packet that found no room: has the tool that asked for it ended?
     public static func end(isFull: Bool) {
+        unsafe process.capture.end()
         if unsafe isFull && process.capture.isAbandoned() { setState(SL_CAPTURE_OFF) }
         unsafe process.captureLock.release()
     }
