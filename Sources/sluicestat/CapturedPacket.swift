@@ -26,7 +26,7 @@ struct CapturedPacket {
     var length: Int
     /// As many of them as were kept.
     var bytes: [UInt8]
-    /// More of what was sent in one call follows in another packet.
+
     var from: SocketAddress { isReceived ? remote : local }
     var to: SocketAddress { isReceived ? local : remote }
 }
