@@ -69,6 +69,7 @@ final class Connection {
     private func describe(_ e: Endpoint, _ fd: Int32, role: UInt16) {
         var a = slc_address()
         e.pointee.role = role
+        e.pointee.protocol = 6
         if slc_socket_address(fd, 0, &a) == 0 {
             e.pointee.local = sl_address(ip: a.ip, port: a.port, family: a.family, scope: a.scope)
         }
