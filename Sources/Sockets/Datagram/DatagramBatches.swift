@@ -52,14 +52,17 @@ public func sendmmsg(
     _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
     let isLate = unsafe Flows.hasOpen(e)
     let r = unsafe isLate ? SLUICE_ONE_BY_ONE : sluice_real_sendmmsg(fd, messages, count, flags)
-    _ = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1)
     var hasOpened = false
     var i = 0
     unsafe e.local.pointee.flowsTx.acquire()
+    _ = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1)
     while i < r {
         unsafe e.pointee.counters.tx_kernel_bytes &+= UInt64(messages[i].msg_len)
         let to = unsafe withUnsafePointer(to: &messages[i].msg_hdr) { unsafe destination(e, $0) }
-        if let to, unsafe Flows.note(e, fd, to) { hasOpened = true }
+        if let to {
+            if unsafe Flows.note(e, fd, to) { hasOpened = true }
+            if let flows = unsafe Flows.known(e) { unsafe flows.countSent(to) }
+        }
         i &+= 1
     }
     unsafe e.local.pointee.flowsTx.release()

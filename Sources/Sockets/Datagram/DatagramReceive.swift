@@ -250,4 +250,5 @@ func noteKernel(
         }
     }
     if unsafe Flows.note(e, fd, from) { hasOpened = true }
+    if let flows = unsafe Flows.known(e) { unsafe flows.countReceived(from) }
 }

@@ -43,7 +43,9 @@ private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: Ke
     unsafe e.local.pointee.flowsTx.acquire()
     defer { unsafe e.local.pointee.flowsTx.release() }
     let others = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1) &- 1
+    let hasOpened = unsafe r >= 0 && Flows.note(e, fd, remote)
     if let flows = unsafe Flows.known(e) {
+        if r >= 0 { unsafe flows.countSent(remote) }
         // A refusal is told before anything that lies in a ring.
         unsafe flows.pointee.kernelLook = 0
         if way.flow >= 0 {
@@ -52,10 +54,10 @@ private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: Ke
                 if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
             }
         } else if others == 0, let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) {
-            unsafe FlowLane.beginCounts(f)
+            unsafe FlowLane.beginCounts(f, flows.pointee.entries[i].sent)
         }
     }
-    return unsafe r >= 0 && Flows.note(e, fd, remote)
+    return hasOpened
 }
 
 private func isCounted(_ e: Endpoint, _ remote: sl_address) -> Bool {
@@ -212,13 +214,14 @@ enum FlowLane {
         _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_RINGING), UInt32(isSent ? SL_RX_OPEN : SL_RX_ASLEEP))
     }
 
-    /// From here on datagrams by the kernel are counted, and the ring is used: none that was not counted is under way.
-    static func beginCounts(_ f: Endpoint) {
+    /// From here on datagrams by the kernel are counted, and the ring is used: none that was not counted is just being sent. `sent`
+    /// have been. (A count of 0 says that it has not begun.)
+    static func beginCounts(_ f: Endpoint, _ sent: UInt64) {
         guard let d = unsafe f.txDirection, unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 else { return }
         unsafe f.tx.pointee.flags |= UInt32(SL_HALF_COUNTED)
-        unsafe f.tx.pointee.kernel_bytes = 1
-        unsafe slc_release_u64(&d.pointee.kernel_begun, 1)
-        unsafe slc_release_u64(&d.pointee.kernel_count, 1)
+        unsafe f.tx.pointee.kernel_bytes = sent &+ 1
+        unsafe slc_release_u64(&d.pointee.kernel_begun, sent &+ 1)
+        unsafe slc_release_u64(&d.pointee.kernel_count, sent &+ 1)
     }
 
     /// The receiver compares both counts with what it has got: equal ones mean that nothing is under way.

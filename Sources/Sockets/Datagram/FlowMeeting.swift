@@ -46,7 +46,11 @@ extension Flows {
         if let flows = unsafe known(e) {
             var i = 0
             while unsafe i < Int(flows.pointee.used) {
-                if unsafe flows.laned(i) != nil { unsafe flows.pointee.isKnown |= flowBit(i) }
+                if unsafe flows.pointee.isKnown & flowBit(i) == 0, let f = unsafe flows.laned(i) {
+                    // The sender's count begins one higher, too.
+                    unsafe f.rx.pointee.kernel_bytes = unsafe flows.pointee.entries[i].received &+ 1
+                    unsafe flows.pointee.isKnown |= flowBit(i)
+                }
                 i &+= 1
             }
         }

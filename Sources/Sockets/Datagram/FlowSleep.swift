@@ -62,8 +62,8 @@ extension Flows {
         else { return }
         // Behind it by the ring; what comes by the kernel then finds the ring closed, and comes later.
         if unsafe flows.hasNews(i) { unsafe flows.pointee.hasStock |= bit }
-        // A queue that is never empty cannot be counted. With a ring that is never passed by, order is certain all the same.
-        if unsafe flows.pointee.isCounted & bit == 0 {
+        // A queue that is never empty, and whose counts differ. With a ring that is never passed by, order is certain all the same.
+        if unsafe flows.pointee.isCounted & bit == 0 && !hasAll(flows, i, f, d) {
             unsafe flows.pointee.uncounted &+= 1
             if unsafe flows.pointee.uncounted < 512 || f.pointee.ring_bytes < FlowLane.wholeRing { return }
         }
@@ -97,6 +97,16 @@ extension Flows {
             else { continue }
             unsafe FlowGift.give(f, d, after: UInt32(SL_RX_SHUT))
         }
+    }
+
+    /// All that the flow's sender has sent by the kernel is here. Then it is counted from now on.
+    private static func hasAll(_ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ f: Endpoint, _ d: Direction) -> Bool {
+        let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
+        guard unsafe count != 0 && count == f.rx.pointee.kernel_bytes && slc_acquire_u64(&d.pointee.kernel_begun) == count else {
+            return false
+        }
+        unsafe flows.pointee.isCounted |= flowBit(i)
+        return true
     }
 
     private static func mayOpen(_ e: Endpoint, _ f: Endpoint) -> Bool {
@@ -145,12 +155,10 @@ extension Flows {
         guard count != 0, let f = unsafe flows.laned(i), let d = unsafe f.rxDirection,
             unsafe slc_acquire_u64(&d.pointee.kernel_begun) == count, unsafe !flows.hasNews(i)
         else { return }
-        if unsafe flows.pointee.isCounted & flowBit(i) != 0 {
-            let missing = unsafe count &- f.rx.pointee.kernel_bytes
-            guard unsafe missing == 0 || missing > 1 << 62 || flows.hasDropped(missing, fd) || flows.isLate(i, count) else {
-                return
-            }
-        }
+        let missing = unsafe count &- f.rx.pointee.kernel_bytes
+        // One that was not there when it was counted has been counted twice; before the first agreement, nobody knows.
+        let isTwice = unsafe missing > 1 << 62 && flows.pointee.isCounted & flowBit(i) != 0
+        guard unsafe missing == 0 || isTwice || flows.hasDropped(missing, fd) || flows.isLate(i, missing) else { return }
         unsafe flows.pointee.lateSince = 0
         unsafe f.rx.pointee.kernel_bytes = count
         unsafe flows.pointee.isCounted |= flowBit(i)
@@ -254,11 +262,11 @@ extension Flows {
 
 extension UnsafeMutablePointer where Pointee == Flows {
     /// Have datagrams of a flow that the kernel neither has nor has dropped been missed for so long that they will not come?
-    fileprivate func isLate(_ i: Int, _ count: UInt64) -> Bool {
+    fileprivate func isLate(_ i: Int, _ missing: UInt64) -> Bool {
         let now = slc_tsc()
-        if unsafe pointee.lateFlow != i || pointee.lateCount != count || pointee.lateSince == 0 {
+        if unsafe pointee.lateFlow != i || pointee.lateMissing != missing || pointee.lateSince == 0 {
             unsafe pointee.lateFlow = i
-            unsafe pointee.lateCount = count
+            unsafe pointee.lateMissing = missing
             unsafe pointee.lateSince = now
         }
         return unsafe now &- pointee.lateSince > Flows.lateUs &* process.tickRate

@@ -13,6 +13,10 @@ import Stacks
     var remote = sl_address()
     /// Datagrams of both directions by the kernel, until a lane is tried.
     var messages: UInt32 = 0
+    /// Of each direction, also behind that: what was sent under `flowsTx`, what has come under `flowsRx`. Of two ends that have known
+    /// each other from the first one on these are equal when nothing is under way.
+    var sent: UInt64 = 0
+    var received: UInt64 = 0
     /// No meeting before so many.
     var nextAttempt: UInt32 = 0
     /// How many there were when a place was looked for last.
@@ -39,7 +43,7 @@ import Stacks
     var open: UInt32 = 0
     /// Bits of flows, all under `flowsRx`. A lane that the process's epoll sets know of.
     var isKnown: UInt64 = 0
-    /// `sl_half.kernel_bytes` is the sender's count of what has come by the kernel.
+    /// `sl_half.kernel_bytes` is the sender's count of what has come by the kernel: both were equal once, or nothing came for long.
     var isCounted: UInt64 = 0
     /// Datagrams may lie in the ring, or come into it. Where the bit is missing, the ring is empty, or a datagram by the kernel
     /// was sent before those in it.
@@ -50,7 +54,7 @@ import Stacks
     var lateSince: UInt64 = 0
     /// Of which flow, and how many it had sent so.
     var lateFlow = 0
-    var lateCount: UInt64 = 0
+    var lateMissing: UInt64 = 0
     /// One thread has received while another slept.
     var isThreaded = false
     /// Time stamp counter of the last look for flows that have ended. Under `flowsRx`.
@@ -142,6 +146,16 @@ extension UnsafeMutablePointer where Pointee == Flows {
             turns += 1
         }
         return nil
+    }
+
+    /// One to `remote` has gone by the kernel. Under `flowsTx`.
+    func countSent(_ remote: sl_address) {
+        if let i = unsafe find(remote) { unsafe pointee.entries[i].sent &+= 1 }
+    }
+
+    /// One of `remote` has come by the kernel. Under `flowsRx`.
+    func countReceived(_ remote: sl_address) {
+        if let i = unsafe find(remote) { unsafe pointee.entries[i].received &+= 1 }
     }
 
     /// Has the kernel dropped so many at this socket that no flow has missed yet? 0: all drops so far are accounted for. Under
