@@ -74,6 +74,7 @@ let package = Package(
                 "Settings", "Counters", "CStackLayout", "CLinux", "COlder",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "TextTable", package: "TextTable"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
             ], swiftSettings: tools),
         .executableTarget(
             name: "sluicebench",

@@ -31,14 +31,15 @@ public enum Setting: Int, Sendable {
     case logFile
     case descriptorTableSize
     case udpRecvSpin
+    case latency
 
     /// How many settings there are; their places are `0 ..< count`. At most 32 (room in a stack's header).
-    public static var count: Int { 29 }
+    public static var count: Int { 30 }
 
     /// EF_LOAD_ENV=0 ignores it.
     public var isOnload: Bool {
         switch self {
-        case .loadEnvironment, .receiveMode, .laneAt, .chaos, .ringBytes, .withFilters, .ports: false
+        case .loadEnvironment, .receiveMode, .laneAt, .chaos, .ringBytes, .withFilters, .ports, .latency: false
         default: true
         }
     }

@@ -5,7 +5,7 @@ extension Setting {
         case .loadEnvironment, .dontAccelerate, .tcp, .udp, .tcpClientLoopback, .tcpServerLoopback, .tcpListenHandover,
             .tcpConnectHandover, .ports, .descriptorTableSize:
             selection
-        case .log, .logFile, .validateEnvironment: telling
+        case .log, .logFile, .validateEnvironment, .latency: telling
         case .pollUsec, .spinUsec, .tcpRecvSpin, .tcpSendSpin, .udpRecvSpin, .selectSpin, .pollSpin, .epollSpin, .tcpAcceptSpin,
             .tcpConnectSpin, .receiveMode:
             spinning
@@ -58,6 +58,11 @@ extension Setting {
             .flag(
                 "EF_VALIDATE_ENV", 1,
                 "1: EF_ variables that neither Sluice nor Onload knows are named at the first socket, with the config_warnings of EF_LOG. Names that begin with EF_VI_ are passed over."
+            )
+        case .latency:
+            .flag(
+                "SLUICE_LATENCY", 0,
+                "1: how long calls wait for data, room or events of sockets that have a lane is kept, for sluicestat latency. A forked child keeps its own from its first socket on."
             )
         case .logFile:
             .text(

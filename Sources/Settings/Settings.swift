@@ -50,6 +50,8 @@ public struct Settings: Sendable {
     public var logFileBytes: Int64 = 0
     /// EF_FDTABLE_SIZE: sockets with this number or a higher one stay in the kernel; 0: no limit.
     public var descriptorTableSize: Int64 = 0
+    /// SLUICE_LATENCY: how long calls wait is kept.
+    public var latency = false
     /// SLUICE_PORTS.
     public var ports = PortRules()
     /// Bit n: the variable of the setting with place n was malformed or out of range, so its default holds.
@@ -102,6 +104,7 @@ public struct Settings: Sendable {
         case .udp: udp = isOn
         case .validateEnvironment: validateEnvironment = isOn
         case .logFile: logFileBytes = value
+        case .latency: latency = isOn
         case .descriptorTableSize: descriptorTableSize = value
         case .log: log = value
         case .tcpClientLoopback: tcpClientLoopback = isOn
@@ -201,6 +204,7 @@ public struct Settings: Sendable {
         case .ports: Int64(ports.count)
         case .validateEnvironment: validateEnvironment ? 1 : 0
         case .logFile: logFileBytes
+        case .latency: latency ? 1 : 0
         case .descriptorTableSize: descriptorTableSize
         }
     }

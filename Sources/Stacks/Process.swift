@@ -19,6 +19,8 @@ import SharedMemory
     /// Where packets are captured for a tool. `captureLock` is taken last, with any other lock held.
     public var capture = CaptureRing()
     public var captureLock = PrivateLock()
+    /// Where waits are timed (SLUICE_LATENCY), in the stack's memory; nil: they are not.
+    public var waits: UnsafeMutablePointer<sl_waits_area>? = nil
     /// Mapped chunks of 64 endpoints.
     public var chunks: UnsafeMutablePointer<UnsafeMutableRawPointer?>? = nil
     public var pairs: UnsafeMutablePointer<Pair>? = nil

@@ -6,7 +6,7 @@ struct Observers {
     let stat: String
 
     static let commands = [
-        "netstat -u", "netstat -a --json", "stacks", "stats", "stats --json", "prometheus", "why PID",
+        "netstat -u", "netstat -a --json", "stacks", "stats", "stats --json", "prometheus", "why PID", "latency",
     ]
 
     var contests: [Contest] { [times, notice] }

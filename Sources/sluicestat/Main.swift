@@ -18,8 +18,7 @@ import Glibc
             version: SLC_VERSION,
             subcommands: [
                 Netstat.self, Why.self, Env.self, Stacks.self, Stats.self, DescribeStats.self, Prometheus.self, Watch.self,
-                Capture.self,
-                Tables.self,
+                Capture.self, Latency.self, Tables.self,
             ])
     }
 }

@@ -41,7 +41,7 @@ struct Prometheus: ParsableCommand {
 
     private func text() -> String {
         let scan = ProcessScan()
-        let survey = StackSurvey(scan.processes)
+        let survey = StackSurvey(scan.processes, readsWaits: true)
         survey.warnOfBadStacks()
         var groups: [StackGroup] = []
         var places: [Int32: Int] = [:]
@@ -54,6 +54,7 @@ struct Prometheus: ParsableCommand {
                 places[process?.id ?? 0] = place
             }
             groups[place].sum.add(stack.record)
+            for waits in stack.record.waits ?? [] { groups[place].add(waits) }
         }
         if sum && groups.isEmpty { groups.append(StackGroup(nil)) }
         return Exposition.text(groups, survey.stacks.map { $0.record }, unreadable: scan.unreadable)
@@ -64,11 +65,21 @@ struct Prometheus: ParsableCommand {
 struct StackGroup {
     var labels: [(name: String, value: String)] = []
     var sum = StackSum()
+    /// Of the processes that keep such times.
+    private(set) var waits: [Waits] = []
 
     /// Nil: all processes.
     init(_ process: ProcessRecord?) {
         guard let process else { return }
         labels = [("pid", String(process.id)), ("user", userName(process.userID)), ("command", process.command)]
+    }
+
+    mutating func add(_ other: Waits) {
+        if let place = waits.firstIndex(where: { $0.kind == other.kind && $0.end == other.end }) {
+            waits[place].add(other)
+        } else {
+            waits.append(other)
+        }
     }
 }
 
@@ -79,6 +90,7 @@ struct Exposition {
     enum Kind: String {
         case counter
         case gauge
+        case histogram
     }
 
     private(set) var text = ""
@@ -90,6 +102,10 @@ struct Exposition {
     }
 
     mutating func sample(_ name: String, _ labels: [(name: String, value: String)], _ value: UInt64) {
+        sample(name, labels, String(value))
+    }
+
+    mutating func sample(_ name: String, _ labels: [(name: String, value: String)], _ value: String) {
         let pairs = labels.map { "\($0.name)=\"\($0.value.escaping(["\\": "\\\\", "\n": "\\n", "\"": "\\\""]))\"" }
         text += name + (pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}") + " \(value)\n"
     }
@@ -125,6 +141,7 @@ struct Exposition {
                 $0.value(of: counter)
             }
         }
+        page.waits(groups)
         return page.text
     }
 
@@ -143,6 +160,35 @@ struct Exposition {
                 sample("sluice_sockets", [("lane", lane), ("reason", reason)], count)
             }
         }
+    }
+}
+
+extension Exposition {
+    /// The upper ends of the histogram's buckets: each is four times the one before, from 256 ns to 69 s.
+    private static let bounds = (4...18).map { UInt64(1) << UInt64(2 * $0) }
+
+    /// Nothing where nobody keeps such times.
+    fileprivate mutating func waits(_ groups: [StackGroup]) {
+        guard groups.contains(where: { !$0.waits.isEmpty }) else { return }
+        let name = "sluice_wait_seconds"
+        begin(
+            name, .histogram, "How long calls waited, by what they waited for, and whether they span or slept (SLUICE_LATENCY).")
+        for group in groups {
+            for waits in group.waits {
+                let labels = group.labels + [("wait", "\(waits.kind)"), ("ended", "\(waits.end)")]
+                for bound in Self.bounds {
+                    sample("\(name)_bucket", labels + [("le", Self.seconds(bound))], waits.count(below: bound))
+                }
+                sample("\(name)_bucket", labels + [("le", "+Inf")], waits.count)
+                sample("\(name)_sum", labels, Self.seconds(waits.sumNs))
+                sample("\(name)_count", labels, waits.count)
+            }
+        }
+    }
+
+    private static func seconds(_ ns: UInt64) -> String {
+        let rest = String(ns % 1_000_000_000)
+        return "\(ns / 1_000_000_000).\(String(repeating: "0", count: 9 - rest.count))\(rest)"
     }
 }
 

@@ -99,6 +99,8 @@ struct StackRecord {
     var endpoints: [EndpointRecord]
     /// Endpoints lie beyond the file's end or the tool's limit and were not read.
     var isCut: Bool
+    /// How long its calls waited; nil: not kept, or not asked for.
+    var waits: [Waits]?
 
     /// More endpoints are not read: a hostile stack must not fill the tool's memory.
     static var mostEndpoints: Int { 1 << 18 }
@@ -106,7 +108,7 @@ struct StackRecord {
     private static var batch: Int { 512 }
 
     /// Reads and checks a stack: every number of it is input. The endpoints that are free are left out.
-    init<Source: StackSource & ~Copyable>(_ source: borrowing Source) throws(StackError) {
+    init<Source: StackSource & ~Copyable>(_ source: borrowing Source, readsWaits: Bool = false) throws(StackError) {
         let headerBytes = MemoryLayout<sl_stack_header>.size
         guard source.byteCount >= headerBytes, let bytes = source.read(0, headerBytes) else { throw .tooShort }
         guard let raw = Layout.header(bytes) else { throw .tooShort }
@@ -123,6 +125,7 @@ struct StackRecord {
         isCut = count < used
         header = Layout.record(raw, bytes)
         endpoints = []
+        if readsWaits { waits = Waits.read(source, at: raw.waits_offset) }
         var index = 0
         while index < count {
             let batch = min(Self.batch, count - index)

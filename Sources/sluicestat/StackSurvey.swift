@@ -17,7 +17,7 @@ struct StackSurvey {
     /// Stacks that could not be read, with the process and the reason.
     private(set) var badStacks: [(process: Int32, error: StackError)] = []
 
-    init(_ processes: [ProcessRecord]) {
+    init(_ processes: [ProcessRecord], readsWaits: Bool = false) {
         self.processes = processes
         var places: [FileIdentity: Int] = [:]
         for (place, process) in processes.enumerated() {
@@ -28,7 +28,7 @@ struct StackSurvey {
                     continue
                 }
                 do throws(StackError) {
-                    let record = try StackRecord(file)
+                    let record = try StackRecord(file, readsWaits: readsWaits)
                     places[file.identity] = stacks.count
                     stacks.append(StackHolding(identity: file.identity, record: record, holders: [place]))
                 } catch {

@@ -45,7 +45,7 @@ func fuzzStack(_ input: inout Input) {
     }
     let size = manner & 16 != 0 ? Int(input.number(UInt32.self)) : bytes.count
     bytes.removeLast(min(missing, bytes.count))
-    guard let record = try? StackRecord(Bytes(bytes: bytes, byteCount: size)) else { return }
+    guard let record = try? StackRecord(Bytes(bytes: bytes, byteCount: size), readsWaits: true) else { return }
     require(record.endpoints.count <= StackRecord.mostEndpoints, "too many endpoints")
     for scalar in record.header.command.unicodeScalars { require(scalar.value >= 0x20, "a control character") }
     for e in record.endpoints {

@@ -46,6 +46,6 @@ for name in Counters Settings SharedMemory Stacks Sockets; do
     mapfile -t sources < <(find "$top/Sources/$name" -name '*.swift' | sort)
     room "$name" "${sources[@]}"
 done
-room StatSources "$top"/Sources/sluicestat/{StackReader,Layout+Unsafe,Bytes,SockDiag,SocketAddress,KernelSockets,ProcFiles+Unsafe,ProcessScan,StackFile+Unsafe}.swift "$here/StatSupport/Fail.swift"
+room StatSources "$top"/Sources/sluicestat/{StackReader,Waits,Layout+Unsafe,Bytes,SockDiag,SocketAddress,KernelSockets,ProcFiles+Unsafe,ProcessScan,StackFile+Unsafe}.swift "$here/StatSupport/Fail.swift"
 cd "$out"
 swiftc "${flags[@]}" -module-name Fuzz -o "$out/fuzz" "$here"/*.swift "${objects[@]}"

@@ -76,6 +76,27 @@ def take(name):
     return [number, total]
 
 
+def timed(act):
+    """Nanoseconds by this program's clock around the call."""
+    begin = time.monotonic_ns()
+    act()
+    return time.monotonic_ns() - begin
+
+
+def polled(name, events=select.POLLIN):
+    one = select.poll()
+    one.register(sockets[name], events)
+    return timed(one.poll)
+
+
+def waited(name):
+    """In an epoll set of its own, which outlives the call."""
+    if "set of " + name not in sockets:
+        sockets["set of " + name] = select.epoll()
+        sockets["set of " + name].register(sockets[name], select.EPOLLIN)
+    return timed(sockets["set of " + name].poll)
+
+
 def errors(name, act):
     """The name of the error by which the call ends, none where it does not."""
     try:

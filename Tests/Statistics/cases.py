@@ -128,6 +128,7 @@ def case_forms():
         assert why["under_sluice"] and [row["lane"] for row in why["sockets"]] == ["loopback"], why
         told("env", "env", str(client.pid))
         told("stacks", "stacks")
+        told("latency", "latency")
         told("stats", "stats")
         told("stats", "stats", str(server.pid))
         counters = told("describe_stats", "describe-stats")["counters"]

@@ -1,4 +1,4 @@
-"""Every counter beside an independent count: counts.py CASE STAT LIBRARY SCHEMA
+"""Every counter, and the times of waits, beside an independent count: counts.py CASE STAT LIBRARY SCHEMA
 
 The independent counts are those of the programs themselves (agent.py), of strace, of the kernel (SO_MEMINFO, /proc). A case that
 has compared a counter notes so in the file ../compared; the case `table`, the last one, wants every counter of
@@ -16,7 +16,10 @@ import sys
 import threading
 import time
 
-case, stat, library, _ = sys.argv[1:5]
+import forms
+import waits
+
+case, stat, library, schema = sys.argv[1:5]
 here = os.path.dirname(os.path.abspath(__file__))
 PATIENCE = 60
 COMPARED = "../compared"
@@ -197,8 +200,9 @@ def connect(client, server, name="c"):
     server.start(f"accept('{listener}', '{name}')")
     fd = client(f"connect('{name}', {port})")
     other = server.finish()
-    for _ in range(200):
-        talk(client, server, name)
+    for _ in range(100):
+        for _ in range(4):
+            talk(client, server, name)
         if all(agent.socket(number)["rx_packets"] > 1 for agent, number in ((client, fd), (server, other))):
             return fd, other
     raise AssertionError("no lane")
@@ -600,6 +604,93 @@ def case_damaged():
             same(protocol, "damaged_words", client.per_process()["damaged_words"], 2)
             wanted = "ConnectionResetError" if protocol == "tcp" else "BlockingIOError"
             assert ends == [wanted] * 2, ends
+
+
+def case_latency_forms():
+    """The JSON follows the schema."""
+    with agents({"SLUICE_LATENCY": "1"}, {}) as (client, server):
+        connect(client, server)
+        client.start("receive('c', 9)")
+        client.until_asleep()
+        server("send('c', 5)")
+        client.finish()
+        with open(schema, encoding="utf-8") as file:
+            definitions = json.load(file)["$defs"]
+        value = json.loads(run("latency", "--json"))
+        forms.check(value, definitions["latency"], definitions)
+        assert client.pid in [row["pid"] for row in value["processes"] if row["waits"]], value
+
+
+def case_latency():
+    """SLUICE_LATENCY: waits of each kind that slept, and such that span, beside the clocks of both programs."""
+    with agents({"SLUICE_LATENCY": "1"}, {}) as (client, server):
+        connect(client, server)
+        datagrams(client, server, "u")
+        waits.refused(stat, server)
+        # Warming up may wait too.
+        before = {(row["wait"], row["ended"]): row["count"] for row in waits.told(run, client)}
+        area = (64 + 10 * 9744 + 4095) // 4096 * 4096
+        assert waits.mapped(client) - waits.mapped(server) == area, (waits.mapped(client), waits.mapped(server))
+        assert not before.keys() - {("receive", "slept"), ("datagram", "slept")}, before
+    with agents({"SLUICE_LATENCY": "1"}, {}, SLUICE_LANE_AT="0") as (client, server):
+        connect(client, server)
+        for wait, act, after in (
+                ("receive", "timed(lambda: receive('c', 9))", None), ("poll", "polled('c')", "receive('c', 9)"),
+                ("epoll", "waited('c')", "receive('c', 9)")):
+            none = [row for row in waits.told(run, client) if row["wait"] == wait]
+            assert not none, none
+            bounds = waits.let_wait(client, act, client.until_asleep, lambda: server("send('c', 5)"), after and (lambda: client(after)))
+            row = waits.compare(waits.told(run, client), wait, "slept", *bounds)
+        text = run("latency", str(client.pid))
+        assert re.search(rf"^ *{client.pid}  .*  epoll  +slept  +{row['count']} ", text, re.M), text
+        page = forms.exposition(run("prometheus"))["sluice_wait_seconds"][2]
+        mine = {labels: value for labels, value in page.items() if {("pid", str(client.pid)), ("wait", "epoll")} <= set(labels)}
+        counts = [value for labels, value in mine.items() if ("", "_count") in labels]
+        sums = [value for labels, value in mine.items() if ("", "_sum") in labels]
+        assert counts == [row["count"]] and abs(sums[0] - row["sum_ns"] / 1e9) < 1e-8, mine
+
+
+def case_latency_datagrams():
+    with agents({"SLUICE_LATENCY": "1"}, {}) as (client, server):
+        datagrams(client, server)
+        before = {(row["wait"], row["ended"]): row for row in waits.told(run, client)}
+        assert not before, before
+        bounds = waits.let_wait(client, "timed(lambda: receive('c', 9))", client.until_asleep, lambda: server("send('c', 5)"))
+        waits.compare(waits.told(run, client), "datagram", "slept", *bounds)
+
+
+def case_latency_room():
+    """A send waits for room: the ring is full, and so is the kernel's buffer, to which it goes when its reader does not come."""
+    with agents({"SLUICE_LATENCY": "1"}, {}) as (client, server):
+        connect(client, server)
+        least, most = [], []
+        for milliseconds in 5, 50:
+            while client("send('c', 65536, 1000, socket.MSG_DONTWAIT)"):
+                pass
+            filled = client("counted")["sent"]
+            client.start("timed(lambda: send('c', 8000000))")
+            client.until_asleep()
+            begin = time.monotonic_ns()
+            time.sleep(milliseconds / 1000)
+            least.append(time.monotonic_ns() - begin)
+            while server("take('c')")[0] or not select.select([client.process.stdout], [], [], 0.001)[0]:
+                pass
+            most.append(client.finish())
+            server("take('c')")
+            assert client("counted")["sent"] - filled == 8000000
+        waits.compare(waits.told(run, client), "send", "slept", least, most)
+
+
+def case_latency_spins():
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    with agents({"cpu": cpus[0], "SLUICE_LATENCY": "1", "EF_SPIN_USEC": "-1", "EF_TCP_RECV_SPIN": "1", "EF_POLL_USEC": "1000"},
+                {"cpu": cpus[1]}) as (client, server):
+        connect(client, server)
+        before = waits.told(run, client)
+        bounds = waits.let_wait(client, "timed(lambda: receive('c', 9))", client.until_it_spins, lambda: server("send('c', 5)"))
+        found = [row["count"] for row in before if (row["wait"], row["ended"]) == ("receive", "spun")]
+        assert not found, "the way to the lane has spun"
+        waits.compare(waits.told(run, client), "receive", "spun", *bounds)
 
 
 def case_table():

@@ -55,6 +55,22 @@ LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"'
 SAMPLE = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)?\}})? (-?[0-9.]+(?:[eE][-+]?[0-9]+)?|\+Inf|NaN)")
 
 
+def check_histogram(name, samples):
+    """For each set of labels: buckets that grow up to +Inf, which has all, and a sum."""
+    buckets = {}
+    for labels, value in samples.items():
+        if ("", "_bucket") in labels:
+            rest = tuple(label for label in labels if label[0] not in ("", "le"))
+            buckets.setdefault(rest, []).append((float(dict(labels)["le"].replace("+Inf", "inf")), value))
+    for rest, values in buckets.items():
+        values.sort()
+        counts = [count for _, count in values]
+        if counts != sorted(counts) or values[-1] != (float("inf"), samples.get(tuple(sorted(rest + (("", "_count"),))))):
+            raise Wrong(f"{name}: buckets {values}")
+        if tuple(sorted(rest + (("", "_sum"),))) not in samples:
+            raise Wrong(f"{name}: no sum")
+
+
 def exposition(text):
     """{name: (kind, help, {labels: value})} of a page in Prometheus's text format 0.0.4; raises Wrong."""
     families, name = {}, None
@@ -73,10 +89,13 @@ def exposition(text):
             families[name][0] = kind
         elif not line.startswith("#"):
             found = SAMPLE.fullmatch(line)
-            if not found or found[1] != name or not families[name][0]:
+            suffix = found[1].removeprefix(name) if found else ""
+            if not found or found[1] != name + suffix or not families[name][0]:
                 raise Wrong(line)
-            labels = tuple(sorted((key, re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m[1], m[1]), value))
-                                  for key, value in re.findall(LABEL, found[2] or "")))
+            if suffix not in (("_bucket", "_sum", "_count") if families[name][0] == "histogram" else ("",)):
+                raise Wrong(line)
+            labels = tuple(sorted([("", suffix)] * bool(suffix) + [(key, re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m[1], m[1]), value))
+                                  for key, value in re.findall(LABEL, found[2] or "")]))
             if labels in families[name][2] or len({key for key, _ in labels}) < len(labels):
                 raise Wrong(f"twice: {line}")
             families[name][2][labels] = float(found[7])
@@ -85,4 +104,6 @@ def exposition(text):
             raise Wrong(f"{name} is a {kind}")
         if kind == "counter" and any(value < 0 for value in samples.values()):
             raise Wrong(f"{name} is below 0")
+        if kind == "histogram":
+            check_histogram(name, samples)
     return {name: tuple(family) for name, family in families.items()}

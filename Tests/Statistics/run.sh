@@ -34,19 +34,19 @@ run() {
 for case in "${cases[@]}"; do run "$case" cases.py; done
 
 # Each counter beside an independent count. What one case compares, the last one wants.
-counts=(woken dropped columns bypass_stats lanes regions impostors refused resets awaited damaged)
+counts=(woken dropped columns bypass_stats lanes regions impostors refused resets awaited damaged latency latency_forms latency_datagrams latency_room)
 if ! strace -qq -e trace=none true 2> /dev/null; then
     skip "tcp udp meetings table" "need strace, and leave to trace"
 else
     counts+=(tcp udp meetings)
 fi
 if [ "$(nproc)" -ge 2 ]; then
-    counts+=(spins)
+    counts+=(spins latency_spins)
 else
     skip "spins" "needs two processors"
 fi
 # As root a limit on descriptors binds only who has given up his privileges.
 counts+=(shortage)
-[ "${#counts[@]}" -eq 16 ] && counts+=(table)
+[ "${#counts[@]}" -eq 21 ] && counts+=(table)
 for case in "${counts[@]}"; do run "$case" counts.py; done
 finish

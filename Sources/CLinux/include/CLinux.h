@@ -268,6 +268,8 @@ struct slc_thread {
     uint32_t hidden_stack;
     /// Number of the last fork that the thread has prepared, in this process.
     uint32_t fork;
+    /// How often waits of this thread have slept.
+    uint32_t sleeps;
 };
 extern __thread struct slc_thread slc_thread_block __attribute__((tls_model("initial-exec"), visibility("hidden")));
 SLC_INLINE struct slc_thread *slc_self(void) { return &slc_thread_block; }

@@ -21,7 +21,8 @@ import Stacks
         var r = look(comesBack: budget != 0)
         if r != -Int(EAGAIN) || dontWait { return r }
         unsafe e.pointee.spin_trial = trial
-        let began = slc_tsc()
+        let (began, timed) = (slc_tsc(), TimedWait())
+        defer { timed.end(.datagram) }
         if budget != 0 { r = spin(began, budget) }
         var firstLook: UInt64 = 0
         while r == -Int(EAGAIN) {
@@ -112,7 +113,7 @@ import Stacks
         var hasOpened = false
         var r = lookAgain
         if !hasNews && isWhole {
-            count(StackCounter.sleeps)
+            TimedWait.sleeps()
             unsafe e.pointee.counters.sleeps &+= 1
             r = unsafe withSender(e, msg) {
                 unsafe sluice_real_recvmsg(fd, msg, call.flags)

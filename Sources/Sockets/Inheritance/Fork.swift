@@ -78,6 +78,7 @@ extension Local {
     unsafe process.pid = slc_getpid()
     unsafe process.renewNonce()
     unsafe process.stack = nil
+    unsafe process.waits = nil
     unsafe process.stackDescriptor = -1
     unsafe process.chunks = nil
     CaptureMemory.afterFork()

@@ -58,6 +58,8 @@ import Stacks
             leaveBell()
         }
         if n != 0 || timeoutNs == 0 { return n }
+        let timed = TimedWait()
+        defer { timed.end(.epoll) }
         n = spin()
         if n != 0 { return n }
         while true {
@@ -268,7 +270,7 @@ import Stacks
         var awaitsSpace = unsafe slc_relaxed_u32(&set.pointee.awaitsSpace) != 0
         if unsafe set.pointee.hasInner && EpollSet.refreshWatched() { awaitsSpace = true }
         if awaitsSpace && (left < 0 || left > Patience.slice) { left = Int64(Patience.slice) }
-        count(StackCounter.sleeps)
+        TimedWait.sleeps()
         let r = unsafe sluice_real_epoll_pwait(number, events, Int32(max), left, mask)
         if r > 0 {
             let n = unsafe set.sortOut(events, 0, r)

@@ -80,6 +80,8 @@ public func poll(_ fds: UnsafeMutablePointer<pollfd>?, _ count: Int, _ timeoutNs
         var first: Endpoint? = nil
         var ready = unsafe look(kernel: true, &first)
         if ready != 0 || !waits { return ready }
+        let timed = TimedWait()
+        defer { timed.end(.poll) }
         if let e = unsafe first {
             ready = unsafe spin(e)
             if ready != 0 { return ready }

@@ -56,7 +56,7 @@ extension PollCall {
         unsafe real[count] = unsafe pollfd(fd: waiter?.pointee.bell ?? -1, events: Int16(POLLIN), revents: 0)
         let all = withChannels()
         var r: Int
-        Stacks.count(StackCounter.sleeps)
+        TimedWait.sleeps()
         if deadline == 0 && slice == 0 {
             r = unsafe sluice_real_ppoll(real, all, nil, mask)
         } else {

@@ -279,6 +279,7 @@ private func receiveSlowly(_ e: Endpoint, _ fd: Int32, _ target: inout UserBytes
         let dontWait = unsafe flags.dontWait || e.isNonBlocking
         var wait: Wait? = nil
         var r = result
+        defer { wait?.timed.end(.receive) }
         while true {
             if r == useKernel { return target.done > 0 ? target.done : useKernel }
             if flags.peek && r > 0 || r > 0 && target.done >= goal { return target.done }

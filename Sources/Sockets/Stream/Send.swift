@@ -191,7 +191,12 @@ private func sendSlowly(_ e: Endpoint, _ first: Int32, _ source: inout UserBytes
     var wait: Wait? = nil
     var fd = first
     var r = result
-    defer { if wait != nil { unsafe Lane.letGo(e) } }
+    defer {
+        if let wait {
+            wait.timed.end(.send)
+            unsafe Lane.letGo(e)
+        }
+    }
     while true {
         if r == useKernel { return source.done > 0 ? source.done : useKernel }
         if r >= 0 && source.left == 0 { return source.done }

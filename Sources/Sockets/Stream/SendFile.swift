@@ -26,7 +26,12 @@ private func sendFile(_ e: Endpoint, _ first: Int32, _ input: Int32, _ offset: U
     let interrupts = Interrupts()
     var fd = first
     var wait: Wait? = nil
-    defer { if wait != nil { unsafe Lane.letGo(e) } }
+    defer {
+        if let wait {
+            wait.timed.end(.send)
+            unsafe Lane.letGo(e)
+        }
+    }
     var done = 0
     while done < n {
         let r = unsafe Lane.sendFileNow(e, fd, input, offset, min(n - done, 0x7fff_f000 - done))

@@ -14,6 +14,7 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
     /// CLOCK_MONOTONIC in ns, 0: none.
     let deadline: UInt64
     let interrupts: Interrupts
+    let timed = TimedWait()
 
     init(_ target: Target, timeoutNs: UInt64, interrupts: Interrupts) {
         self.target = target
@@ -221,6 +222,6 @@ enum WaitOutcome { case ready, readyByKernel, timedOut, interrupted, restarted }
 
     private func countSleep(_ e: Endpoint) {
         unsafe e.pointee.counters.sleeps &+= 1
-        count(StackCounter.sleeps)
+        TimedWait.sleeps()
     }
 }

@@ -17,7 +17,8 @@ public enum StackMemory {
     static func create() -> Bool {
         if unsafe process.stack != nil { return true }
         guard isAllowed() else { return false }
-        let bytes = CaptureMemory.fileBytes(atLeast: firstEndpoint + endpointBytes * Int(capacity))
+        let endpointsEnd = firstEndpoint + endpointBytes * Int(capacity)
+        let bytes = CaptureMemory.fileBytes(atLeast: endpointsEnd + waitsBytes)
         let fd = unsafe OwnDescriptor.adopt(slc_memfd_create("sluice", UInt32(MFD_CLOEXEC_FLAG | MFD_ALLOW_SEALING_FLAG)))
         guard fd >= 0 else { return false }
         guard fitsFileSizeLimit(bytes), slc_ftruncate(fd, off_t(bytes)) == 0,
@@ -43,9 +44,24 @@ public enum StackMemory {
         _ = unsafe slc_own_name((UnsafeMutableRawPointer(h) + 64).assumingMemoryBound(to: CChar.self))
         unsafe process.chunks = unsafe roots.assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
         unsafe process.stackDescriptor = fd
+        if unsafe process.settings.latency { unsafe timeWaits(h, fd, at: endpointsEnd) }
         unsafe slc_release_u64(&h.pointee.magic, SL_STACK_MAGIC_VALUE)
         unsafe process.stack = unsafe h
         return true
+    }
+
+    /// In whole pages.
+    private static var waitsBytes: Int { (MemoryLayout<sl_waits_area>.size + 4095) & ~4095 }
+
+    /// Without memory for it waits are not timed.
+    private static func timeWaits(_ h: UnsafeMutablePointer<sl_stack_header>, _ fd: Int32, at offset: Int) {
+        guard let memory = unsafe Memory.shared(fd, offset: offset, bytes: waitsBytes) else { return }
+        let area = unsafe memory.assumingMemoryBound(to: sl_waits_area.self)
+        unsafe area.pointee.magic = SL_WAITS_MAGIC_VALUE
+        unsafe area.pointee.kinds = UInt32(SL_WAIT_KINDS)
+        unsafe area.pointee.buckets = UInt32(MemoryLayout<sl_waits>.size / 8 - 2)
+        unsafe h.pointee.waits_offset = UInt64(offset)
+        unsafe process.waits = unsafe area
     }
 
     /// What is in force, for tools.
@@ -178,6 +194,7 @@ public enum StackMemory {
     /// SEAL, SHRINK, GROW.
     static var SEALS: Int32 { 1 | 2 | 4 }
     static var SL_STACK_MAGIC_VALUE: UInt64 { 0x6b63_6174_7373_6c73 }
+    static var SL_WAITS_MAGIC_VALUE: UInt64 { 0x7374_6961_7773_636c }
 }
 
 /// What one process keeps privately for an endpoint. A fork child has a copy at the same address.
