@@ -1,5 +1,6 @@
 // A receiver that has asked before the first datagram where each was sent to, and with what TTL and type of service: rings tell that, too.
 #include "datagrams.h"
+#include <setjmp.h>
 
 enum { MANY = 40 };
 
@@ -188,5 +189,42 @@ DP_DATAGRAM(datagram_ancillary, in_batches) {
         if (n < 0 && errno != EAGAIN) dp_fail("recvmmsg: %s", dp_errno_name(errno));
     }
     dp_sync("end");
+    dp_close(fd);
+}
+
+static sigjmp_buf back;
+static void jump(int number) {
+    (void)number;
+    siglongjmp(back, 1);
+}
+
+/// A handler jumps out of a receive that waits: the message header is the program's own, and it receives with it once more.
+DP_DATAGRAM(datagram_ancillary, header_of_a_call_that_was_left) {
+    static char data[100];
+    static struct iovec part = {data, sizeof data};
+    static struct msghdr message;
+    dp_place peer;
+    int fd = start(0, false, &peer);
+    burst(fd, &peer, "before");
+    if (dp_server) {
+        struct sigaction action = {.sa_handler = jump};
+        DP_MUST(sigaction(SIGUSR1, &action, NULL));
+        message = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1};
+        if (sigsetjmp(back, 1) == 0) {
+            dp_tell("blocks");
+            dp_log("recvmsg: %zd", recvmsg(fd, &message, 0));
+        }
+        dp_log("left: name %s %u, control %s %zu", message.msg_name ? "set" : "none", message.msg_namelen, message.msg_control ? "set" : "none", message.msg_controllen);
+        dp_sync("left");
+        ssize_t got = recvmsg(fd, &message, 0);
+        dp_log("recvmsg: %zd %s, name %s %u, control %s %zu, flags %x", got, dp_bytes(data, got > 0 ? (size_t)got : 0), message.msg_name ? "set" : "none",
+               message.msg_namelen, message.msg_control ? "set" : "none", message.msg_controllen, message.msg_flags);
+    } else {
+        dp_until_peer_blocked("blocks");
+        DP(kill(dp_peer_pid, SIGUSR1));
+        dp_sync("left");
+        dp_say_to(fd, "and now?", &peer);
+    }
+    burst(fd, &peer, "after");
     dp_close(fd);
 }

@@ -94,12 +94,12 @@ private func datagramReceive(_ e: Endpoint, _ fd: Int32, _ msg: UnsafeMutablePoi
 /// Without a lane: the real call.
 private func receiveByKernel(_ e: Endpoint, _ fd: Int32, _ msg: UnsafeMutablePointer<msghdr>, _ flags: Int32) -> Int {
     var hasOpened = false
-    let r = unsafe withSender(e, msg) {
-        unsafe plain(e, .receiving, false) { unsafe sluice_real_recvmsg(fd, msg, flags) }
-    } then: { r, from in
+    let r = unsafe withSender(e, msg) { m in
+        unsafe plain(e, .receiving, false) { unsafe sluice_real_recvmsg(fd, m, flags) }
+    } then: { r, from, m in
         guard flags & 0x2 == 0 else { return }
         unsafe e.local.pointee.flowsRx.acquire()
-        unsafe noteKernel(e, fd, from, r, msg, &hasOpened)
+        unsafe noteKernel(e, fd, from, r, m, &hasOpened)
         unsafe e.local.pointee.flowsRx.release()
     }
     if hasOpened { unsafe Flows.opened(e) }

@@ -78,10 +78,10 @@ import Stacks
 
     /// The real receive, counted for the flow of its sender.
     private func takeKernel(_ hasOpened: inout Bool) -> Int {
-        unsafe withSender(e, msg) {
-            unsafe slc_recvmsg(fd, msg, flags | 0x40)
-        } then: { r, from in
-            if !isPeek { unsafe noteKernel(e, fd, from, r, msg, &hasOpened) }
+        unsafe withSender(e, msg) { m in
+            unsafe slc_recvmsg(fd, m, flags | 0x40)
+        } then: { r, from, m in
+            if !isPeek { unsafe noteKernel(e, fd, from, r, m, &hasOpened) }
         }
     }
 
@@ -188,44 +188,48 @@ func nextInRings(_ e: Endpoint) -> Int? {
 }
 
 /// Makes `call` with a name to tell the sender, and with room for ancillary data that flows need, ours where the program wants
-/// none; `then` has them.
+/// none; `then` has them. It gets a copy: a call that blocks may be left by a jump, and the program's header stays the program's.
 func withSender(
-    _ e: Endpoint, _ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, then: (Int, sl_address) -> Void
+    _ e: Endpoint, _ msg: UnsafeMutablePointer<msghdr>, _ call: (UnsafeMutablePointer<msghdr>) -> Int,
+    then: (Int, sl_address, UnsafeMutablePointer<msghdr>) -> Void
 ) -> Int {
-    if unsafe e.local.pointee.told == 0 || msg.pointee.msg_control != nil && msg.pointee.msg_controllen != 0 {
-        return unsafe withName(msg, call, then)
-    }
-    let old = unsafe msg.pointee.msg_control
-    return unsafe withUnsafeTemporaryAllocation(byteCount: Ancillary.size, alignment: 16) { room -> Int in
-        unsafe msg.pointee.msg_control = room.baseAddress
-        unsafe msg.pointee.msg_controllen = room.count
-        let r = unsafe withName(msg, call, then)
-        unsafe msg.pointee.msg_control = unsafe old
-        if unsafe r >= 0 && msg.pointee.msg_controllen != 0 { unsafe msg.pointee.msg_flags |= Ancillary.isCut }
-        unsafe msg.pointee.msg_controllen = 0
-        return r
+    var name = sockaddr_in6()
+    var copy = unsafe msg.pointee
+    let needsRoom = unsafe e.local.pointee.told != 0 && (copy.msg_control == nil || copy.msg_controllen == 0)
+    return unsafe withUnsafeMutablePointer(to: &name) { n in
+        if unsafe copy.msg_name == nil {
+            unsafe copy.msg_name = UnsafeMutableRawPointer(n)
+            unsafe copy.msg_namelen = 28
+        }
+        return unsafe withUnsafeMutablePointer(to: &copy) { m -> Int in
+            if !needsRoom { return unsafe answer(msg, m, call, then) }
+            return unsafe withUnsafeTemporaryAllocation(byteCount: Ancillary.size, alignment: 16) { room -> Int in
+                unsafe m.pointee.msg_control = room.baseAddress
+                unsafe m.pointee.msg_controllen = room.count
+                return unsafe answer(msg, m, call, then)
+            }
+        }
     }
 }
 
-private func withName(_ msg: UnsafeMutablePointer<msghdr>, _ call: () -> Int, _ then: (Int, sl_address) -> Void) -> Int {
-    var name = sockaddr_in6()
-    let own = unsafe msg.pointee.msg_name == nil
-    return unsafe withUnsafeMutablePointer(to: &name) { n -> Int in
-        if own {
-            unsafe msg.pointee.msg_name = UnsafeMutableRawPointer(n)
-            unsafe msg.pointee.msg_namelen = 28
-        }
-        let r = call()
-        var from = slc_address()
-        if unsafe r >= 0 && slc_address_of(msg.pointee.msg_name, msg.pointee.msg_namelen, &from) == 0 {
-            then(r, sl_address(from))
-        }
-        if own {
-            unsafe msg.pointee.msg_name = nil
-            unsafe msg.pointee.msg_namelen = 0
-        }
-        return r
+/// What the kernel answers goes into the program's header, as far as it was asked for.
+private func answer(
+    _ msg: UnsafeMutablePointer<msghdr>, _ m: UnsafeMutablePointer<msghdr>, _ call: (UnsafeMutablePointer<msghdr>) -> Int,
+    _ then: (Int, sl_address, UnsafeMutablePointer<msghdr>) -> Void
+) -> Int {
+    let r = unsafe call(m)
+    guard r >= 0 else { return r }
+    var from = slc_address()
+    if unsafe slc_address_of(m.pointee.msg_name, m.pointee.msg_namelen, &from) == 0 { unsafe then(r, sl_address(from), m) }
+    if unsafe msg.pointee.msg_name != nil { unsafe msg.pointee.msg_namelen = unsafe m.pointee.msg_namelen }
+    unsafe msg.pointee.msg_flags = unsafe m.pointee.msg_flags
+    if unsafe msg.pointee.msg_control == m.pointee.msg_control {
+        unsafe msg.pointee.msg_controllen = unsafe m.pointee.msg_controllen
+    } else {
+        if unsafe m.pointee.msg_controllen != 0 { unsafe msg.pointee.msg_flags |= Ancillary.isCut }
+        unsafe msg.pointee.msg_controllen = 0
     }
+    return r
 }
 
 /// A datagram came by the kernel. Under `flowsRx`.

@@ -115,13 +115,13 @@ import Stacks
         if !hasNews && isWhole {
             TimedWait.sleeps()
             unsafe e.pointee.counters.sleeps &+= 1
-            r = unsafe withSender(e, msg) {
-                unsafe sluice_real_recvmsg(fd, msg, call.flags)
-            } then: { r, from in
+            r = unsafe withSender(e, msg) { m in
+                unsafe sluice_real_recvmsg(fd, m, call.flags)
+            } then: { r, from, m in
                 guard unsafe !call.isPeek && e.pointee.generation == generation else { return }
                 letGo(generation, &isCounted)
                 unsafe e.local.pointee.flowsRx.acquire()
-                unsafe noteKernel(e, fd, from, r, msg, &hasOpened)
+                unsafe noteKernel(e, fd, from, r, m, &hasOpened)
                 unsafe e.local.pointee.flowsRx.release()
             }
         } else if !hasNews {
