@@ -116,7 +116,9 @@ import Stacks
             // Of several threads that send, one's datagram by the kernel may overtake another's by the ring.
             if !isCounted || missing < 1 << 62 { unsafe f.rx.pointee.kernel_bytes = d.kernelCount }
         }
-        if unsafe e.local.pointee.told != 0 && !Ancillary.isKnown(f, since: d.optionsAt) { return unsafe Flows.giveAll(f) }
+        if unsafe e.local.pointee.told != 0 && !Ancillary.isKnown(f, since: d.optionsAt) {
+            return unsafe Flows.giveAll(f, .option)
+        }
         return unsafe deliver(d, f, reader)
     }
 

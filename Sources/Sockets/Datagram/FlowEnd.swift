@@ -134,9 +134,10 @@ extension Flows {
         _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_GONE))
     }
 
-    /// A datagram in the ring cannot be told of as the kernel would: the kernel carries it, and all that follows. Under `flowsRx`.
-    static func giveAll(_ f: Endpoint) -> Int? {
-        unsafe leave(f, .option, true)
+    /// What is in the ring cannot be given to the program as the kernel would: the kernel carries it, and all that follows. Under
+    /// `flowsRx`.
+    static func giveAll(_ f: Endpoint, _ reason: Reason) -> Int? {
+        unsafe leave(f, reason, true)
         return nil
     }
 

@@ -87,7 +87,7 @@ extension Flows {
     static func mindThreads(_ e: Endpoint, _ flows: UnsafeMutablePointer<Flows>) {
         guard unsafe !flows.pointee.isThreaded, let n = unsafe sleepers(e), n > 0 else { return }
         unsafe flows.pointee.isThreaded = true
-        _ = unsafe fallAsleep(e)
+        if unsafe !fallAsleep(e) { unsafe leaveWriting(flows) }
         var bits = unsafe flows.pointee.hasStock
         while bits != 0 {
             let i = bits.trailingZeroBitCount
@@ -96,6 +96,17 @@ extension Flows {
                 unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_SHUT), UInt32(SL_RX_TAKING))
             else { continue }
             unsafe FlowGift.give(f, d, after: UInt32(SL_RX_SHUT))
+        }
+    }
+
+    /// Who stands still while it writes would leave its datagram to a thread that sleeps: it sends it again by the kernel.
+    private static func leaveWriting(_ flows: UnsafeMutablePointer<Flows>) {
+        var bits = unsafe flows.pointee.isKnown
+        while bits != 0 {
+            let i = bits.trailingZeroBitCount
+            bits &= bits &- 1
+            guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection else { continue }
+            if unsafe slc_relaxed_u32(&d.pointee.rx_control) == UInt32(SL_RX_WRITING) { _ = unsafe giveAll(f, .peerHandedBack) }
         }
     }
 
