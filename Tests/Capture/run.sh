@@ -17,12 +17,12 @@ stat=$build/bin/sluicestat
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-[ $# -gt 0 ] || set -- tcp tcp6 udp udp6 one_end threads fork choice pipe stopped tool_killed program_killed two_tools late wrong abandoned
+[ $# -gt 0 ] || set -- tcp tcp6 udp udp6 one_end threads fork choice pipe stopped tool_killed program_killed two_tools wrong abandoned late
 run_case() {
     (mkdir "$work/$1" && cd "$work/$1" && use_unpacked "$build/tcpdump" && PYTHONDONTWRITEBYTECODE=1 \
         timeout 300 python3 "$here/cases.py" "$1" "$stat" "${SLUICE_LIBRARY:-$library}" tcpdump) > "$work/$1.log" 2>&1 < /dev/null
 }
-# Waits most of its time: beside the others.
+# Waits most of its time: beside the others, but for the one that captures all processes.
 case " $* " in *' abandoned '*) run_case abandoned & abandoned=$! ;; esac
 for case; do
     begun=$SECONDS
