@@ -149,7 +149,8 @@ extension Reason {
                 "Wait. If it stays so, see whether the other program runs under Sluice, with a like SLUICE_LANE_AT.")
         case .sharedPort:
             ReasonText(
-                "shared_port", "Another socket may be bound to the UDP port too, so that the kernel chooses who gets a datagram.",
+                "shared_port",
+                "Another socket may be bound to the UDP port too, so that the kernel chooses who gets a datagram; or it sends to one port at several addresses.",
                 "Leave SO_REUSEADDR and SO_REUSEPORT out if the program lets you.")
         case .multicast:
             ReasonText(

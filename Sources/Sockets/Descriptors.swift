@@ -128,6 +128,7 @@ private func forget(_ fd: Int32, _ entry: UInt64, closing: Bool) {
         unsafe e.local.pointee.descriptors -= 1
         if unsafe e.local.pointee.descriptor == fd {
             unsafe e.local.pointee.descriptor = unsafe otherNumber(entry, e.local.pointee.descriptors)
+            if unsafe e.isDatagram { unsafe Flows.moved(e) }
         }
         let lastHere = unsafe e.local.pointee.descriptors == 0
         if unsafe lastHere && closing && slc_relaxed_u32(&e.pointee.descriptors) > 1 && e.pointee.owner == process.nonce {

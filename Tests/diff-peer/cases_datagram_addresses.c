@@ -48,10 +48,10 @@ DP_DATAGRAM(datagram_addresses, another_loopback) { converse("127.0.0.2", "127.0
 DP_DATAGRAM(datagram_addresses, two_loopbacks) { converse("127.0.0.2", "127.0.0.2", "127.0.0.3"); }
 DP_DATAGRAM(datagram_addresses, any) { converse("0.0.0.0", "127.0.0.1", NULL); }
 DP_DATAGRAM(datagram_addresses, any_on_both_sides) { converse("0.0.0.0", "127.0.0.1", "0.0.0.0"); }
-DP_DATAGRAM(datagram_addresses, sent_to_any) { converse("127.0.0.1", "0.0.0.0", NULL); }
+DP_DATAGRAM(datagram_addresses, sent_to_any, .kernel = "one port at two addresses may be one socket") { converse("127.0.0.1", "0.0.0.0", NULL); }
 DP_DATAGRAM(datagram_addresses, v6) { converse("::1", "::1", NULL); }
 DP_DATAGRAM(datagram_addresses, v6_any) { converse("::", "::1", "::1"); }
-DP_DATAGRAM(datagram_addresses, v6_sent_to_any) { converse("::1", "::", NULL); }
+DP_DATAGRAM(datagram_addresses, v6_sent_to_any, .kernel = "one port at two addresses may be one socket") { converse("::1", "::", NULL); }
 DP_DATAGRAM(datagram_addresses, v4_to_dual_stack) { converse("::", "127.0.0.1", NULL); }
 DP_DATAGRAM(datagram_addresses, mapped_to_v4) { converse("127.0.0.1", "::ffff:127.0.0.1", NULL); }
 DP_DATAGRAM(datagram_addresses, mapped_to_dual_stack) { converse("::", "::ffff:127.0.0.1", "::"); }
@@ -74,7 +74,7 @@ DP_DATAGRAM(datagram_addresses, answers_from_another_address, .kernel = "each di
 }
 
 /// One socket bound to any is reached by several addresses: flows of one port, each in its order.
-DP_DATAGRAM(datagram_addresses, several_addresses_of_one_socket) {
+DP_DATAGRAM(datagram_addresses, several_addresses_of_one_socket, .kernel = "one port at two addresses may be one socket") {
     static const char *const ways[] = {"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.255.0.1"};
     int fd = dp_udp(dp_server ? "0.0.0.0" : "127.0.0.1", 0);
     dp_place peer = dp_udp_swap(fd, dp_server ? "127.0.0.1" : NULL);

@@ -100,7 +100,7 @@ DP_DATAGRAM(datagram_ancillary, sent_to_two_addresses) {
     for (int i = 0; i < 30; i++) {
         if (dp_server) dp_recv_message(fd, 100, 0);
         else dp_say_to(fd, "in turn", i % 2 ? &other : &peer);
-        dp_sync("read");
+        if (i % 3 == 2) dp_sync("three");
     }
     dp_close(fd);
 }

@@ -79,7 +79,7 @@ private func isExcluded(_ e: Endpoint) -> Bool {
 private func haveNames(_ messages: UnsafeMutablePointer<mmsghdr>, _ count: UInt32) -> Bool {
     var i = 0
     while i < min(Int(count), 1024) {
-        if unsafe messages[i].msg_hdr.msg_name == nil { return false }
+        if unsafe messages[i].msg_hdr.msg_name == nil || messages[i].msg_hdr.msg_namelen < 28 { return false }
         i &+= 1
     }
     return true

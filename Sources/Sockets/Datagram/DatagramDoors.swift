@@ -19,6 +19,21 @@ private func connectedTo(_ e: Endpoint) -> sl_address? {
     return unsafe slc_address_of(name, m.pointee.msg_namelen, &to) == 0 && to.family == e.pointee.family ? sl_address(to) : nil
 }
 
+/// Does the kernel make several datagrams of it (UDP_SEGMENT)?
+private func isSegmented(_ m: UnsafePointer<msghdr>) -> Bool {
+    let header = MemoryLayout<cmsghdr>.size
+    guard let control = unsafe m.pointee.msg_control else { return false }
+    let all = unsafe Int(truncatingIfNeeded: m.pointee.msg_controllen)
+    var at = 0
+    while at >= 0 && at &+ header <= all {
+        let bytes = unsafe Int(truncatingIfNeeded: (control + at).loadUnaligned(as: UInt64.self))
+        if unsafe (control + at + 8).loadUnaligned(as: (Int32, Int32).self) == (17, 103) { return true }
+        guard bytes >= header, bytes <= all else { break }
+        at = at &+ ((bytes &+ 7) & ~7)
+    }
+    return false
+}
+
 func datagramSend(_ e: Endpoint, _ fd: Int32, _ buffer: UnsafeRawPointer?, _ n: Int, _ flags: Int32, _ call: Int32) -> Int {
     var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: n)
     var source = unsafe UserBytes(&part, 1)
@@ -37,6 +52,7 @@ func datagramSend(
     if let m = unsafe msg {
         isPlain = unsafe isPlain && m.pointee.msg_controllen == 0
         remote = unsafe destination(e, m)
+        if unsafe m.pointee.msg_controllen != 0 && isSegmented(m) { unsafe Flows.exclude(e, .option) }
     }
     let parts = unsafe isPlain ? iov ?? noParts(n) : nil
     guard let parts = unsafe parts else {
@@ -59,7 +75,9 @@ func datagramReceive(
 ) -> Int {
     // read(2) of nothing takes nothing.
     if n == 0 && call == Int32(SLUICE_CALL_READ.rawValue) { return unsafe sluice_real_recv(fd, buffer, n, flags, call) }
-    var part = unsafe iovec(iov_base: buffer, iov_len: n)
+    if n > 0 && UInt(bitPattern: buffer) < 4096 { return -Int(EFAULT) }
+    // The kernel takes no more in one call (MAX_RW_COUNT).
+    var part = unsafe iovec(iov_base: buffer, iov_len: n < 0 ? 0x7fff_f000 : min(n, 0x7fff_f000))
     var m = unsafe msghdr()
     return unsafe withUnsafeMutablePointer(to: &part) { p in
         unsafe m.msg_iov = unsafe p
@@ -83,10 +101,15 @@ func datagramReceive(
     return unsafe datagramReceive(e, fd, &m, flags)
 }
 
+private func isInvalid(_ msg: UnsafePointer<msghdr>) -> Bool {
+    guard let iov = unsafe msg.pointee.msg_iov else { return false }
+    return unsafe UserBytes(iov, Int(truncatingIfNeeded: msg.pointee.msg_iovlen)).isInvalid
+}
+
 /// `msg` without a name is the program's too, or one of ours.
 private func datagramReceive(_ e: Endpoint, _ fd: Int32, _ msg: UnsafeMutablePointer<msghdr>, _ flags: Int32) -> Int {
-    // MSG_OOB, MSG_ERRQUEUE
-    if flags & (0x1 | 0x2000) != 0 { return unsafe sluice_real_recvmsg(fd, msg, flags) }
+    // MSG_OOB, MSG_ERRQUEUE; lengths that the kernel refuses.
+    if unsafe flags & (0x1 | 0x2000) != 0 || isInvalid(msg) { return unsafe sluice_real_recvmsg(fd, msg, flags) }
     guard unsafe Flows.hasOpen(e) else { return unsafe receiveByKernel(e, fd, msg, flags) }
     return unsafe DatagramWait(DatagramCall(e: e, fd: fd, msg: msg, flags: flags)).run()
 }

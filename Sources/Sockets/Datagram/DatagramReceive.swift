@@ -14,6 +14,8 @@ import Stacks
     let msg: UnsafeMutablePointer<msghdr>
     let flags: Int32
     var isPeek: Bool { flags & 0x2 != 0 }
+    /// MSG_DONTWAIT, O_NONBLOCK
+    var dontWait: Bool { unsafe flags & 0x40 != 0 || e.isNonBlocking }
 
     /// One look, without blocking. Bytes, -EAGAIN, or another -errno. True in `hasOpened`: `Flows.opened` is due. With `comesBack`
     /// another look follows soon: the kernel's queue, which was looked at just now, is left to that one.
@@ -133,6 +135,10 @@ import Stacks
             if r != -Int(EAGAIN) { return r }
             if unsafe missing != 0 && flows.hasDropped(missing, fd) { return nil }
             let passed = slc_tsc() &- began
+            // Who does not want to wait comes back for it.
+            if unsafe passed > 50 &* process.tickRate && missing != 0 && dontWait {
+                return unsafe flows.isLate(waiting, missing) ? nil : r
+            }
             if unsafe passed > (missing == 0 ? 50 : Flows.lateUs) &* process.tickRate { break }
             if unsafe passed < 50 &* process.tickRate {
                 slc_pause()
@@ -160,7 +166,11 @@ import Stacks
             at = at &+ k
         }
         if !isPeek {
-            guard unsafe f.isWatched ? Capture.consume(f, reader, d) : reader.consume(d.taken) else { return nil }
+            guard unsafe f.isWatched ? Capture.consume(f, reader, d) : reader.consume(d.taken) else {
+                // Of datagrams nobody takes any back.
+                unsafe FlowLane.damaged(f)
+                return nil
+            }
             unsafe f.pointee.counters.rx_packets &+= 1
             unsafe f.pointee.counters.rx_ring_bytes &+= UInt64(truncatingIfNeeded: d.bytes)
         }
@@ -199,10 +209,8 @@ func withSender(
     var copy = unsafe msg.pointee
     let needsRoom = unsafe e.local.pointee.told != 0 && (copy.msg_control == nil || copy.msg_controllen == 0)
     return unsafe withUnsafeMutablePointer(to: &name) { n in
-        if unsafe copy.msg_name == nil {
-            unsafe copy.msg_name = UnsafeMutableRawPointer(n)
-            unsafe copy.msg_namelen = 28
-        }
+        unsafe copy.msg_name = UnsafeMutableRawPointer(n)
+        unsafe copy.msg_namelen = 28
         return unsafe withUnsafeMutablePointer(to: &copy) { m -> Int in
             if !needsRoom { return unsafe answer(msg, m, call, then) }
             return unsafe withUnsafeTemporaryAllocation(byteCount: Ancillary.size, alignment: 16) { room -> Int in
@@ -223,7 +231,11 @@ private func answer(
     guard r >= 0 else { return r }
     var from = slc_address()
     if unsafe slc_address_of(m.pointee.msg_name, m.pointee.msg_namelen, &from) == 0 { unsafe then(r, sl_address(from), m) }
-    if unsafe msg.pointee.msg_name != nil { unsafe msg.pointee.msg_namelen = unsafe m.pointee.msg_namelen }
+    // The name's whole length, and as much of it as there is room for.
+    if let target = unsafe msg.pointee.msg_name, let name = unsafe m.pointee.msg_name {
+        unsafe memcpy(target, name, Int(min(msg.pointee.msg_namelen, m.pointee.msg_namelen, 28)))
+        unsafe msg.pointee.msg_namelen = unsafe m.pointee.msg_namelen
+    }
     unsafe msg.pointee.msg_flags = unsafe m.pointee.msg_flags
     if unsafe msg.pointee.msg_control == m.pointee.msg_control {
         unsafe msg.pointee.msg_controllen = unsafe m.pointee.msg_controllen
@@ -248,7 +260,7 @@ func noteKernel(
         unsafe f.rx.pointee.kernel_bytes &+= 1
         if unsafe e.local.pointee.told != 0 && flows.pointee.isCounted & flowBit(i) != 0 { unsafe Ancillary.keep(f, msg) }
         // A process that has ended may have a successor at its address.
-        if unsafe FlowLane.peerIsGone(f) && !flows.hasNews(i) {
+        if unsafe FlowLane.hasLeft(f) && !flows.hasNews(i) {
             unsafe Flows.retire(e, flows, i)
         } else {
             unsafe Flows.wake(e, i)

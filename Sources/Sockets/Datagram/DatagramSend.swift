@@ -26,6 +26,7 @@ func datagramSend(
         if unsafe Flows.hasOpen(e) {
             let r = unsafe sendByRing(e, &source, remote, flags, isPlain, &way)
             if r != useKernel { return r }
+            if way.isNew { unsafe Flows.leaveTwins(e, remote) }
         }
         _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
         // Its flow may have begun to count before this one was seen to be under way.
@@ -75,6 +76,8 @@ private struct KernelWay {
     var generation: UInt32 = 0
     /// It wakes the receiver.
     var rings = false
+    /// The first to this address.
+    var isNew = false
 }
 
 private func countKernel(_ e: Endpoint, _ r: Int) -> Int {
@@ -92,7 +95,10 @@ private func sendByRing(
     let fits = isPlain && flags & ~ringFlags == 0
     var i = unsafe flows.pointee.lastSent
     if unsafe !flows.isFlow(i, remote) {
-        guard let found = unsafe flows.find(remote) else { return useKernel }
+        guard let found = unsafe flows.find(remote) else {
+            way.isNew = true
+            return useKernel
+        }
         i = found
         unsafe flows.pointee.lastSent = i
     }
@@ -128,7 +134,12 @@ enum FlowLane {
             unsafe slc_relaxed_u64(&d.pointee.kernel_begun) == f.tx.pointee.kernel_bytes,
             unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_OPEN), UInt32(SL_RX_WRITING))
         else { return useKernel }
-        if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 || peerMayBeGone(f, writer) { return unsafe giveUp(f, d) }
+        let reader = unsafe look(f, writer)
+        if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 || reader == .gone { return unsafe giveUp(f, d) }
+        if reader == .still {
+            _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_SHUT))
+            return useKernel
+        }
         var isDamaged = false
         guard let room = unsafe room(f, writer, n, &isDamaged) else {
             return isDamaged ? unsafe damaged(f, d) : unsafe full(f, d, n)
@@ -136,7 +147,10 @@ enum FlowLane {
         var at = 0
         while at < n {
             let (p, k) = unsafe source.next(n &- at)
-            guard k > 0, let p = unsafe p else { break }
+            guard k > 0, let p = unsafe p else {
+                _ = unsafe slc_cas_u32(&d.pointee.rx_control, UInt32(SL_RX_WRITING), UInt32(SL_RX_OPEN))
+                return -Int(EFAULT)
+            }
             unsafe memcpy(room.memory + at, p, k)
             source.advance(k)
             at = at &+ k
@@ -253,21 +267,43 @@ enum FlowLane {
             bits &= bits &- 1
             guard let f = unsafe flows.laned(i), let writer = unsafe f.writer, let n = writer.unread(), n != 0 else { continue }
             unsafe flows.pointee.hasSent |= flowBit(i)
-            if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 && peerIsGone(f) {
+            if unsafe slc_acquire_u32(&writer.direction.pointee.rx_control) == UInt32(SL_RX_WANT) {
+                unsafe leave(f, writer.direction, UInt32(SL_RX_WANT))
+            } else if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 && peerIsGone(f) {
                 unsafe leave(f, writer.direction, UInt32(SL_RX_GONE))
                 unsafe sendAgain(f, onlyLast: true)
             }
         }
     }
 
-    /// Datagrams lie unread and the reader has not moved for a while: has its process ended?
-    @inline(__always) private static func peerMayBeGone(_ f: Endpoint, _ writer: RingWriter) -> Bool {
+    private enum ReaderState { case moves, still, gone }
+
+    /// Datagrams lie unread and the reader has not moved for a while: has its process ended? One that stands still for 20 ms
+    /// gets the next by the kernel: it may sleep, and the one that was to wake it have been dropped on its way, by a filter.
+    @inline(__always) private static func look(_ f: Endpoint, _ writer: RingWriter) -> ReaderState {
         let now = slc_tsc()
-        guard unsafe now &- f.tx.pointee.kernel_look > 50 &* process.tickRate else { return false }
+        guard unsafe now &- f.tx.pointee.kernel_look > 50 &* process.tickRate else { return .moves }
         unsafe f.tx.pointee.kernel_look = now
         let before = unsafe f.tx.pointee.other_offset
-        guard let unread = writer.unread() else { return false }
-        return unsafe unread != 0 && before == f.tx.pointee.other_offset && peerIsGone(f)
+        guard let unread = writer.unread(), unread != 0, unsafe before == f.tx.pointee.other_offset else {
+            unsafe f.pointee.full_since = 0
+            return .moves
+        }
+        return unsafe stands(f, now)
+    }
+
+    @inline(never) private static func stands(_ f: Endpoint, _ now: UInt64) -> ReaderState {
+        if unsafe peerIsGone(f) { return .gone }
+        if unsafe f.pointee.full_since == 0 { unsafe f.pointee.full_since = now }
+        guard unsafe now &- f.pointee.full_since > 20_000 &* process.tickRate else { return .moves }
+        unsafe f.pointee.full_since = 0
+        return .still
+    }
+
+    /// Has the other process ended, or closed its socket? Then who is at its address now is another.
+    static func hasLeft(_ f: Endpoint) -> Bool {
+        guard let d = unsafe f.rxDirection else { return true }
+        return unsafe slc_acquire_u64(&d.pointee.left) != 0 || peerIsGone(f)
     }
 
     @inline(never) static func peerIsGone(_ f: Endpoint) -> Bool {

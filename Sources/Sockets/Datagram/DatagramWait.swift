@@ -14,7 +14,7 @@ import Stacks
     init(_ call: DatagramCall) { self.call = call }
 
     func run() -> Int {
-        let dontWait = unsafe call.flags & 0x40 != 0 || e.isNonBlocking
+        let dontWait = call.dontWait
         let (nameRoom, controlRoom) = unsafe (call.msg.pointee.msg_namelen, call.msg.pointee.msg_controllen)
         var trial = unsafe e.pointee.spin_trial
         let budget = dontWait ? 0 : spinBudget(&trial)
@@ -23,17 +23,19 @@ import Stacks
         unsafe e.pointee.spin_trial = trial
         let (began, timed) = (slc_tsc(), TimedWait())
         defer { timed.end(.datagram) }
-        if budget != 0 { r = spin(began, budget) }
+        if budget != 0 {
+            r = spin(began, budget)
+            if unsafe r == -Int(EAGAIN) && interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EINTR) }
+            if unsafe r == -Int(EAGAIN) && slc_tsc() &- began >= timeLimit { return r }
+            if r == -Int(EAGAIN) && !isOurs { return -Int(EBADF) }
+        }
         var firstLook: UInt64 = 0
         while r == -Int(EAGAIN) {
             unsafe call.msg.pointee.msg_namelen = nameRoom
             unsafe call.msg.pointee.msg_controllen = controlRoom
             r = sleep()
             guard r == lookAgain else { break }
-            // The number may be another file's by now.
-            guard unsafe DescriptorTable.address(DescriptorTable.entry(call.fd)) == UInt(bitPattern: e) else {
-                return -Int(EBADF)
-            }
+            guard isOurs else { return -Int(EBADF) }
             if unsafe interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) { return -Int(EINTR) }
             r = look(comesBack: false)
             // The time-out is the kernel's, but for a sender that stands still while it writes.
@@ -45,6 +47,17 @@ import Stacks
         }
         unsafe SpinPolicy.learn(&e.pointee.sleep_average_ns, ticks: Flows.lastRing(e, began) &- began)
         return r
+    }
+
+    /// The number may be another file's by now.
+    private var isOurs: Bool {
+        unsafe DescriptorTable.address(DescriptorTable.entry(call.fd)) == UInt(bitPattern: e)
+    }
+
+    /// SO_RCVTIMEO in ticks.
+    private var timeLimit: UInt64 {
+        let ns = unsafe e.pointee.rx_timeout_ns
+        return unsafe ns == 0 ? .max : (ns / 1000 &+ 1) &* process.tickRate
     }
 
     private func look(comesBack: Bool) -> Int {
@@ -79,6 +92,7 @@ import Stacks
             if isHere && !hasNews { return -Int(EAGAIN) }
             if unsafe hasNews || now &- looked > 20 &* process.tickRate {
                 looked = now
+                if !isOurs { return -Int(EAGAIN) }
                 let r = look(comesBack: true)
                 if r != -Int(EAGAIN) {
                     count(StackCounter.spinsPaid)
@@ -86,7 +100,7 @@ import Stacks
                     return r
                 }
             }
-            if unsafe now &- began > budget || interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) {
+            if unsafe now &- began > min(budget, timeLimit) || interrupts.happened(hasTimeout: e.pointee.rx_timeout_ns != 0) {
                 return -Int(EAGAIN)
             }
             slc_pause()

@@ -12,6 +12,16 @@ extension Flows {
         if unsafe !Identity.learn(e, fd) { unsafe e.pointee.state = UInt32(SL_ENDPOINT_LIVE) }
     }
 
+    /// The socket is known by another number from now on, or by none. Under `process.lock`.
+    static func moved(_ e: Endpoint) {
+        unsafe known(e)?.eachEndpoint { f in
+            let fd = unsafe e.local.pointee.descriptor
+            unsafe f.local.pointee.descriptor = fd
+            guard let d = unsafe f.txDirection else { return }
+            unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1)
+        }
+    }
+
     /// Both directions of all flows go by the kernel from now on, for good. What is unread is still read here; with `foreign`
     /// its sender sends it again by the kernel, at its next call.
     static func handBack(_ e: Endpoint, _ reason: Reason, foreign: Bool = false) {
@@ -19,6 +29,19 @@ extension Flows {
         unsafe e.local.pointee.flowsTx.acquire()
         if let flows = unsafe known(e) {
             unsafe flows.eachEndpoint { f in unsafe leave(f, reason, foreign) }
+        }
+        unsafe e.local.pointee.flowsTx.release()
+        unsafe e.local.pointee.flowsRx.release()
+    }
+
+    /// The first datagram to `remote` is on its way. Where one port has several addresses, they may be one socket's, which tells those
+    /// who send to it apart by their address alone: the kernel keeps their order.
+    @inline(never) static func leaveTwins(_ e: Endpoint, _ remote: sl_address) {
+        guard let flows = unsafe known(e), unsafe flows.hasTwin(remote) else { return }
+        unsafe e.local.pointee.flowsRx.acquire()
+        unsafe e.local.pointee.flowsTx.acquire()
+        unsafe flows.eachEndpoint { f in
+            if unsafe f.pointee.remote.port == remote.port { unsafe leave(f, .sharedPort, false) }
         }
         unsafe e.local.pointee.flowsTx.release()
         unsafe e.local.pointee.flowsRx.release()
@@ -99,7 +122,8 @@ extension Flows {
             guard let tx = unsafe f.txDirection, let rx = unsafe f.rxDirection, unsafe !flows.hasNews(i),
                 unsafe slc_acquire_u32(&tx.pointee.rx_control) == UInt32(SL_RX_GONE) || FlowLane.peerIsGone(f)
             else { return false }
-            unsafe shut(rx)
+            _ = unsafe shut(rx)
+            _ = unsafe slc_cas_u32(&rx.pointee.rx_control, UInt32(SL_RX_TAKING), UInt32(SL_RX_GONE))
             return unsafe !flows.hasNews(i)
         }
         let messages = unsafe slc_relaxed_u32(&flow.pointee.messages)

@@ -50,6 +50,7 @@ extension Flows {
                     // The sender's count begins one higher, too.
                     unsafe f.rx.pointee.kernel_bytes = unsafe flows.pointee.entries[i].received &+ 1
                     unsafe flows.pointee.isKnown |= flowBit(i)
+                    _ = unsafe flows.hasDropped(0, e.local.pointee.descriptor)
                 }
                 i &+= 1
             }
@@ -64,7 +65,9 @@ extension Flows {
         if s.withFilters == 2 { return unsafe refuse(e, .packetFilter) }
         guard s.udp && s.tcpClientLoopback && s.tcpServerLoopback else { return unsafe refuse(e, .setting) }
         if !remote.isUnicast { return unsafe refuse(e, .multicast) }
-        guard isExclusive(fd) else { return unsafe refuse(e, .sharedPort) }
+        guard isExclusive(fd), unsafe Flows.known(e).map({ unsafe !$0.hasTwin(remote) }) ?? true else {
+            return unsafe refuse(e, .sharedPort)
+        }
         unsafe Identity.learnLocal(e, fd)
         var netns: UInt64 = 0
         var n: UInt32 = 8

@@ -168,6 +168,7 @@ extension Flows {
         else { return }
         let missing = unsafe count &- f.rx.pointee.kernel_bytes
         // One that was not there when it was counted has been counted twice; before the first agreement, nobody knows.
+        if missing == 0 { _ = unsafe flows.hasDropped(0, fd) }
         let isTwice = unsafe missing > 1 << 62 && flows.pointee.isCounted & flowBit(i) != 0
         guard unsafe missing == 0 || isTwice || flows.hasDropped(missing, fd) || flows.isLate(i, missing) else { return }
         unsafe flows.pointee.lateSince = 0
@@ -273,7 +274,7 @@ extension Flows {
 
 extension UnsafeMutablePointer where Pointee == Flows {
     /// Have datagrams of a flow that the kernel neither has nor has dropped been missed for so long that they will not come?
-    fileprivate func isLate(_ i: Int, _ missing: UInt64) -> Bool {
+    func isLate(_ i: Int, _ missing: UInt64) -> Bool {
         let now = slc_tsc()
         if unsafe pointee.lateFlow != i || pointee.lateMissing != missing || pointee.lateSince == 0 {
             unsafe pointee.lateFlow = i

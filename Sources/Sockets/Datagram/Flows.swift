@@ -148,6 +148,17 @@ extension UnsafeMutablePointer where Pointee == Flows {
         return nil
     }
 
+    /// Has the socket another peer with this port?
+    func hasTwin(_ remote: sl_address) -> Bool {
+        let n = unsafe min(Int(slc_relaxed_u32(&pointee.used)), Flows.most)
+        var i = 0
+        while i < n {
+            if unsafe pointee.entries[i].remote.port == remote.port && !isFlow(i, remote) { return true }
+            i &+= 1
+        }
+        return false
+    }
+
     /// One to `remote` has gone by the kernel. Under `flowsTx`.
     func countSent(_ remote: sl_address) {
         if let i = unsafe find(remote) { unsafe pointee.entries[i].sent &+= 1 }

@@ -113,6 +113,8 @@ public func setsockopt(
         unsafe Lane.handBack(e, fd, .option, foreign: takesAll)
     }
     let r = unsafe slc_setsockopt(fd, level, name, value, length)
+    // What another thread has sent meanwhile went as before.
+    if unsafe e.isDatagram && Ancillary.isOfSender(level, name) { unsafe Ancillary.senderChanged(e) }
     if r == 0 && level == solSocket {
         unsafe remember(e, name, value, length)
         if name == 7 || name == 32 { unsafe Lane.sendBufferChanged(e, fd) }  // SO_SNDBUF, SO_SNDBUFFORCE
@@ -170,9 +172,10 @@ private func handsBack(_ level: Int32, _ name: Int32) -> Bool {
 private func changesDatagrams(_ level: Int32, _ name: Int32) -> Bool {
     switch level {
     case solSocket:
-        // REUSEADDR, REUSEPORT, BINDTODEVICE, BINDTOIFINDEX, DONTROUTE, MARK, NO_CHECK, RXQ_OVFL, PASSCRED, and those of streams
+        // REUSEADDR, REUSEPORT, BINDTODEVICE, BINDTOIFINDEX, DONTROUTE, MARK, NO_CHECK, RXQ_OVFL, PASSCRED, PASSSEC, RCVMARK,
+        // RCVPRIORITY, and those of streams
         switch name {
-        case 2, 15, 25, 62, 5, 36, 11, 40, 16: return true
+        case 2, 15, 25, 62, 5, 36, 11, 40, 16, 34, 75, 82: return true
         default: return handsBack(level, name)
         }
     case 0:
