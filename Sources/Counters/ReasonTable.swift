@@ -40,7 +40,7 @@ extension Reason {
         case .setting:
             ReasonText(
                 "setting", "A setting turned the lane off for this socket.",
-                "Look at SLUICE_PORTS (a value that cannot be used keeps all out), EF_DONT_ACCELERATE, EF_TCP, EF_UDP, EF_FDTABLE_SIZE, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
+                "`sluicestat env PID` tells which is in force. Look at SLUICE_PORTS (a value that cannot be used keeps all out), EF_DONT_ACCELERATE, EF_TCP, EF_UDP, EF_FDTABLE_SIZE, and the EF_TCP_ variables that end in LOOPBACK or HANDOVER, on both sides."
             )
         case .consent:
             ReasonText(
@@ -98,7 +98,7 @@ extension Reason {
         case .option:
             ReasonText(
                 "option", "It was handed back because of a socket option or flag that the lane does not serve.",
-                "Leave the option out if the program lets you: filters, zero-copy, pacing, upper-layer protocols, SIGIO; with UDP control messages, GSO, GRO and corks too."
+                "Leave the option out if the program lets you: time stamps, filters, zero-copy, pacing, upper-layer protocols, SIGIO; with UDP control messages, GSO, GRO and corks too."
             )
         case .urgentData:
             ReasonText(
@@ -107,8 +107,8 @@ extension Reason {
         case .sealedOff:
             ReasonText(
                 "sealed_off",
-                "All lanes were handed back: the process uses a seccomp filter, io_uring, or a library opened with RTLD_DEEPBIND.",
-                "Turn io_uring off in the program, install the filter before its first socket, or open the library without that flag."
+                "The process has no lanes (any more): it has installed a seccomp filter, or uses io_uring, or a library opened with RTLD_DEEPBIND.",
+                "Turn io_uring or the filter off in the program, let who starts it install the filter, or open the library without that flag."
             )
         default: nil
         }

@@ -36,6 +36,12 @@ extension ProcessRecord {
         return value("EF_DONT_ACCELERATE") == "1" || value(name) == "0"
     }
 
+    /// Does it run under a seccomp filter (proc(5))? Where that was there before its first socket, it has no stack.
+    var isFiltered: Bool {
+        let lines = (fileBytes("/proc/\(id)/status") ?? []).split(separator: UInt8(ascii: "\n"))
+        return lines.contains { $0.starts(with: "Seccomp:".utf8) && $0.last != UInt8(ascii: "0") }
+    }
+
     /// The family of a socket that is none of IPv4 or IPv6, by the lists of its namespace; nil: it is in none of them.
     func otherFamily(_ inode: UInt64) -> String? {
         // Where a line has the inode (unix(7), net/netlink/af_netlink.c, net/packet/af_packet.c).

@@ -73,6 +73,7 @@ for ports in 23456 7,23000-24000 '!7' '!7,23456'; do reason none "SLUICE_PORTS=$
 for ports in 7 '!23456' '23000-24000,!23456' 1-1023 '!1024-65535'; do reason setting "SLUICE_PORTS=$ports" -- port; done
 reason sealed_off -- io_uring
 reason sealed_off -- deepbind
+reason sealed_off -- first
 if [ "$(id -u)" -eq 0 ]; then
     reason consent -- privilege
     reason none EF_SHARE_WITH=-1 -- privilege

@@ -23,7 +23,14 @@ extension Flows {
             unsafe flow.pointee.nextAttempt = unsafe flow.pointee.messages &* 2
             guard unsafe begin(e, fd, flow) else { return false }
         }
-        guard let f = unsafe flow.pointee.endpoint, unsafe advance(fd, flow, f) else { return false }
+        guard let f = unsafe flow.pointee.endpoint else { return false }
+        guard unsafe advance(fd, flow, f) else {
+            // Who sends to the group is asked for by its address, and does not come.
+            if unsafe e.local.pointee.joinsGroups && f.pointee.reason == Reason.plainPeer.number {
+                unsafe f.pointee.reason = Reason.multicast.number
+            }
+            return false
+        }
         _ = unsafe slc_add_u32(&flows.pointee.open, 1)
         _ = unsafe slc_add_u32(&e.pointee.lane_generation, 1)
         return true
@@ -154,7 +161,7 @@ extension Flows {
         else { return false }
         if unsafe f.pointee.lane == UInt32(SL_LANE_KERNEL) {
             count(StackCounter.meetingsStarted)
-            unsafe f.pointee.reason = Reason.meeting.number
+            if unsafe f.local.pointee.tries == 0 { unsafe f.pointee.reason = Reason.meeting.number }
             unsafe slc_release_u32(&f.pointee.lane, UInt32(SL_LANE_MEETING))
         }
         switch unsafe Rendezvous.step(f, fd) {

@@ -113,6 +113,7 @@ public func setsockopt(
         unsafe Lane.handBack(e, fd, .option, foreign: takesAll)
     }
     let r = unsafe slc_setsockopt(fd, level, name, value, length)
+    if unsafe r == 0 && e.isDatagram && joinsGroup(level, name) { unsafe e.local.pointee.joinsGroups = true }
     // What another thread has sent meanwhile went as before.
     if unsafe e.isDatagram && Ancillary.isOfSender(level, name) { unsafe Ancillary.senderChanged(e) }
     if r == 0 && level == solSocket {
@@ -193,6 +194,11 @@ private func changesDatagrams(_ level: Int32, _ name: Int32) -> Bool {
     case 17: return true  // UDP_CORK, UDP_SEGMENT, UDP_GRO, UDP_ENCAP
     default: return false
     }
+}
+
+/// IP_ADD_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP, IPV6_JOIN_GROUP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP
+private func joinsGroup(_ level: Int32, _ name: Int32) -> Bool {
+    level == 0 && (name == 35 || name == 39 || name == 42 || name == 46) || level == 41 && (name == 20 || name == 42 || name == 46)
 }
 
 private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) {

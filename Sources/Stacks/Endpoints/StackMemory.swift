@@ -235,6 +235,8 @@ public enum StackMemory {
     public var flowsTx = PrivateLock()
     /// Of a UDP socket: bits of the options by which it is told more than the sender of a datagram; of a flow, what it is told (Sockets).
     public var told: UInt8 = 0
+    /// Of a UDP socket: it has joined a group.
+    public var joinsGroups = false
     public var ancillary: UnsafeMutableRawPointer? = nil
     /// First membership in an epoll set (Sockets).
     public var memberships: UnsafeMutableRawPointer? = nil
