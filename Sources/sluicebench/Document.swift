@@ -10,7 +10,7 @@ struct Document: Codable {
 
         init() {
             let model = (contents(of: "/proc/cpuinfo") ?? "").split(separator: "\n").first { $0.hasPrefix("model name") }
-            kernel = (contents(of: "/proc/sys/kernel/osrelease") ?? "").split(separator: "\n").first.map(String.init) ?? ""
+            kernel = (contents(of: "/proc/sys/kernel/osrelease") ?? "").prefix { $0.isNumber || $0 == "." }.description
             processor = model?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? ""
             processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         }

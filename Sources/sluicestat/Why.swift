@@ -37,7 +37,7 @@ struct Why: ParsableCommand {
     func run() throws {
         let process = ProcessRecord.found(socket.process)
         var survey = Survey([process], includesUDP: true)
-        func turn(_ name: String) -> Reason { 
+        func turn(_ name: String) -> Reason {
             process.isTurnedOff(name) ? .setting : process.isFiltered ? .sealedOff : .foreignOrigin
         }
         if process.hasLoadedSluice { survey.untracked = (turn("EF_TCP"), turn("EF_UDP")) }

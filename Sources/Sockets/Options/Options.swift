@@ -198,7 +198,8 @@ private func changesDatagrams(_ level: Int32, _ name: Int32) -> Bool {
 
 /// IP_ADD_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP, IPV6_JOIN_GROUP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP
 private func joinsGroup(_ level: Int32, _ name: Int32) -> Bool {
-    level == 0 && (name == 35 || name == 39 || name == 42 || name == 46) || level == 41 && (name == 20 || name == 42 || name == 46)
+    level == 0 && (name == 35 || name == 39 || name == 42 || name == 46)
+        || level == 41 && (name == 20 || name == 42 || name == 46)
 }
 
 private func remember(_ e: Endpoint, _ name: Int32, _ value: UnsafeRawPointer?, _ length: UInt32) {
