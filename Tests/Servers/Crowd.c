@@ -41,7 +41,12 @@ static struct sockaddr_in address(int port) {
 static int bound(int port) {
     struct sockaddr_in name = address(port);
     int s = socket(AF_INET, SOCK_DGRAM, 0), big = 1 << 20;
-    if (s < 0 || bind(s, (void *)&name, sizeof name) < 0) fail("bind to %d", port);
+    // The socket of a client that was killed may be in use by somebody's epoll set for a moment.
+    for (int tries = 0; s >= 0 && bind(s, (void *)&name, sizeof name) < 0; tries++) {
+        if (errno != EADDRINUSE || port == 0 || tries == 5000) fail("bind to %d", port);
+        usleep(1000);
+    }
+    if (s < 0) fail("socket");
     setsockopt(s, SOL_SOCKET, SO_RCVBUF, &big, sizeof big);
     return s;
 }

@@ -261,7 +261,7 @@ typedef struct sl_direction {
     // written by the sender
     uint64_t producer;       ///< ring offset
     uint64_t base;           ///< offset that lies at the ring's first byte
-    uint32_t phase;
+    uint32_t phase;          ///< of datagrams: 1, the counts below are of all that the sender has sent to this address
     uint32_t ended;          ///< SL_ENDED*: the sender ended in order (shutdown or close after E)
     uint64_t kernel_count;   ///< K of the newest odd phase; of datagrams: how many went by the kernel
     uint64_t ring_end;       ///< E of the newest even phase; of datagrams: kernel_begun when the sender changed options last

@@ -55,7 +55,7 @@ private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: Ke
                 if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
             }
         } else if others == 0, let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) {
-            unsafe FlowLane.beginCounts(f, flows.pointee.entries[i].sent)
+            unsafe FlowLane.beginCounts(f, flows.pointee.entries[i].sent, isWhole: flows.pointee.entries[i].isWhole)
         }
     }
     return hasOpened
@@ -230,10 +230,11 @@ enum FlowLane {
 
     /// From here on datagrams by the kernel are counted, and the ring is used: none that was not counted is just being sent. `sent`
     /// have been. (A count of 0 says that it has not begun.)
-    static func beginCounts(_ f: Endpoint, _ sent: UInt64) {
+    static func beginCounts(_ f: Endpoint, _ sent: UInt64, isWhole: Bool) {
         guard let d = unsafe f.txDirection, unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 else { return }
         unsafe f.tx.pointee.flags |= UInt32(SL_HALF_COUNTED)
         unsafe f.tx.pointee.kernel_bytes = sent &+ 1
+        unsafe slc_set_u32(&d.pointee.phase, isWhole ? 1 : 0)
         unsafe slc_release_u64(&d.pointee.kernel_begun, sent &+ 1)
         unsafe slc_release_u64(&d.pointee.kernel_count, sent &+ 1)
     }

@@ -76,13 +76,13 @@ extension Flows {
         unsafe flows.pointee.lock.acquire()
         let bit: UInt64 = flowBit(i)
         if let f = unsafe flows.pointee.entries[i].endpoint {
-            unsafe flows.pointee.entries[i] = unsafe Flow(remote: flows.pointee.entries[i].remote)
+            unsafe flows.pointee.entries[i] = unsafe Flow(remote: flows.pointee.entries[i].remote, isWhole: false)
             unsafe flows.pointee.isKnown &= ~bit
             unsafe flows.pointee.isCounted &= ~bit
             unsafe flows.pointee.hasStock &= ~bit
             unsafe flows.pointee.silent = 0
             unsafe flows.pointee.mustPass &= ~bit
-            if unsafe flows.pointee.lateFlow == i { unsafe flows.pointee.lateSince = 0 }
+            unsafe flows.pointee.isSure &= ~bit
             unsafe flows.pointee.hasSent &= ~bit
             unsafe flows.pointee.isRinging &= ~bit
             unsafe keepCounts(e, f)

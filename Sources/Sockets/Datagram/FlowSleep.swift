@@ -63,7 +63,7 @@ extension Flows {
         // Behind it by the ring; what comes by the kernel then finds the ring closed, and comes later.
         if unsafe flows.hasNews(i) { unsafe flows.pointee.hasStock |= bit }
         // A queue that is never empty, and whose counts differ. With a ring that is never passed by, order is certain all the same.
-        if unsafe flows.pointee.isCounted & bit == 0 && !hasAll(flows, i, f, d) {
+        if unsafe flows.pointee.isCounted & bit == 0 {
             unsafe flows.pointee.uncounted &+= 1
             if unsafe flows.pointee.uncounted < 512 || f.pointee.ring_bytes < FlowLane.wholeRing { return }
         }
@@ -108,16 +108,6 @@ extension Flows {
             guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection else { continue }
             if unsafe slc_relaxed_u32(&d.pointee.rx_control) == UInt32(SL_RX_WRITING) { _ = unsafe giveAll(f, .peerHandedBack) }
         }
-    }
-
-    /// All that the flow's sender has sent by the kernel is here. Then it is counted from now on.
-    private static func hasAll(_ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ f: Endpoint, _ d: Direction) -> Bool {
-        let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
-        guard unsafe count != 0 && count == f.rx.pointee.kernel_bytes && slc_acquire_u64(&d.pointee.kernel_begun) == count else {
-            return false
-        }
-        unsafe flows.pointee.isCounted |= flowBit(i)
-        return true
     }
 
     private static func mayOpen(_ e: Endpoint, _ f: Endpoint) -> Bool {
@@ -167,11 +157,19 @@ extension Flows {
             unsafe slc_acquire_u64(&d.pointee.kernel_begun) == count, unsafe !flows.hasNews(i)
         else { return }
         let missing = unsafe count &- f.rx.pointee.kernel_bytes
-        // One that was not there when it was counted has been counted twice; before the first agreement, nobody knows.
+        let bit: UInt64 = flowBit(i)
+        // Before their first agreement two ends may count from different datagrams on, as a successor at an address does: equal
+        // counts can be chance then, and only what stays the same for long is known to be all.
+        let isSure =
+            unsafe (flows.pointee.isCounted | flows.pointee.isSure & (slc_acquire_u32(&d.pointee.phase) != 0 ? ~0 : 0)) & bit != 0
         if missing == 0 { _ = unsafe flows.hasDropped(0, fd) }
-        let isTwice = unsafe missing > 1 << 62 && flows.pointee.isCounted & flowBit(i) != 0
-        guard unsafe missing == 0 || isTwice || flows.hasDropped(missing, fd) || flows.isLate(i, missing) else { return }
-        unsafe flows.pointee.lateSince = 0
+        // One that was not there when it was counted has been counted twice.
+        let isTwice = unsafe missing > 1 << 62 && flows.pointee.isCounted & bit != 0
+        guard unsafe isSure && (missing == 0 || isTwice || flows.hasDropped(missing, fd)) || flows.isLate(i, missing) else {
+            unsafe flows.pointee.isSure &= ~bit
+            return
+        }
+        unsafe flows.pointee.entries[i].lateSince = 0
         unsafe f.rx.pointee.kernel_bytes = count
         unsafe flows.pointee.isCounted |= flowBit(i)
         let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
@@ -276,12 +274,12 @@ extension UnsafeMutablePointer where Pointee == Flows {
     /// Have datagrams of a flow that the kernel neither has nor has dropped been missed for so long that they will not come?
     func isLate(_ i: Int, _ missing: UInt64) -> Bool {
         let now = slc_tsc()
-        if unsafe pointee.lateFlow != i || pointee.lateMissing != missing || pointee.lateSince == 0 {
-            unsafe pointee.lateFlow = i
-            unsafe pointee.lateMissing = missing
-            unsafe pointee.lateSince = now
+        let flow = unsafe pointee.entries + (i & (Flows.most &- 1))
+        if unsafe flow.pointee.lateMissing != missing || flow.pointee.lateSince == 0 {
+            unsafe flow.pointee.lateMissing = missing
+            unsafe flow.pointee.lateSince = now
         }
-        return unsafe now &- pointee.lateSince > Flows.lateUs &* process.tickRate
+        return unsafe now &- flow.pointee.lateSince > Flows.lostUs &* process.tickRate
     }
 
     /// The next flow in turn whose ring has datagrams.

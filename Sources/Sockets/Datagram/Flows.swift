@@ -17,6 +17,11 @@ import Stacks
     /// each other from the first one on these are equal when nothing is under way.
     var sent: UInt64 = 0
     var received: UInt64 = 0
+    /// From the first one on: the entry is the first of this address.
+    var isWhole = true
+    /// Datagrams that were sent by the kernel and are missed, and since when by the time stamp counter; 0: none are.
+    var lateMissing: UInt64 = 0
+    var lateSince: UInt64 = 0
     /// No meeting before so many.
     var nextAttempt: UInt32 = 0
     /// How many there were when a place was looked for last.
@@ -34,7 +39,9 @@ import Stacks
 @safe struct Flows {
     static var most: Int { 64 }
     /// How long a datagram may be on its way on a busy machine, in us.
-    static var lateUs: UInt64 { 100_000 }
+    static var lateUs: UInt64 { 200_000 }
+    /// How long counts must differ by the same number before it is taken for lost, in us.
+    static var lostUs: UInt64 { 1_000_000 }
 
     /// Taken with either of the others held: entries are added, meetings go on.
     var lock = PrivateLock()
@@ -45,16 +52,13 @@ import Stacks
     var isKnown: UInt64 = 0
     /// `sl_half.kernel_bytes` is the sender's count of what has come by the kernel: both were equal once, or nothing came for long.
     var isCounted: UInt64 = 0
+    /// Both ends know each other from the first datagram on, and their counts have not differed so far.
+    var isSure: UInt64 = 0
     /// Datagrams may lie in the ring, or come into it. Where the bit is missing, the ring is empty, or a datagram by the kernel
     /// was sent before those in it.
     var hasStock: UInt64 = 0
     /// Datagrams by the kernel of flows that are not counted yet.
     var uncounted: UInt32 = 0
-    /// Time stamp counter when datagrams that were sent by the kernel were missed first; 0: none are.
-    var lateSince: UInt64 = 0
-    /// Of which flow, and how many it had sent so.
-    var lateFlow = 0
-    var lateMissing: UInt64 = 0
     /// One thread has received while another slept.
     var isThreaded = false
     /// Time stamp counter of the last look for flows that have ended. Under `flowsRx`.
@@ -132,14 +136,14 @@ extension UnsafeMutablePointer where Pointee == Flows {
         }
         // One that was given up, or the place of one that has come to nothing: who has just begun gets no lane, but counts.
         if let i = unsafe find(sl_address()) {
-            unsafe pointee.entries[i] = Flow(remote: remote)
+            unsafe pointee.entries[i] = Flow(remote: remote, isWhole: false)
             return i
         }
         var i = Int(slc_tsc() % UInt64(Flows.most))
         var turns = 0
         while turns < 8 {
             if unsafe pointee.entries[i].endpoint == nil {
-                unsafe pointee.entries[i] = Flow(remote: remote)
+                unsafe pointee.entries[i] = Flow(remote: remote, isWhole: false)
                 return i
             }
             i = (i + 1) % Flows.most
