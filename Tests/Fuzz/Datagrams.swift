@@ -116,7 +116,7 @@ private struct Target {
     /// Both directions are open and counted.
     func begin() {
         e.local.pointee.flowsTx.acquire()
-        FlowLane.beginCounts(f, 0, isWhole: true)
+        FlowLane.beginCounts(f, Flow())
         e.local.pointee.flowsTx.release()
         direction(true).pointee.rx_control = UInt32(SL_RX_OPEN)
         direction(false).pointee.kernel_begun = 1

@@ -288,7 +288,8 @@ typedef struct sl_direction {
     uint32_t sender_descriptor; ///< the sender's number of the socket, +1: for taking back in its place
     uint32_t reserved3;
     uint64_t offer;          ///< of the slot, in side 0's direction: ticket of an offer; the acceptor claims it by SL_OFFER_CLAIMED
-    uint64_t reserved5[4];
+    uint64_t sent_since;     ///< of datagrams: time stamp counter before the first one that is counted
+    uint64_t reserved5[3];
 } sl_direction;
 _Static_assert(offsetof(sl_direction, consumer) == 64, "sl_direction.consumer");
 _Static_assert(offsetof(sl_direction, data_waiters) == 128, "sl_direction.data_waiters");

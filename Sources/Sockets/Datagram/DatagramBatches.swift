@@ -51,6 +51,7 @@ public func sendmmsg(
     // Counted, so that no flow begins to count under it.
     _ = unsafe slc_add_u32(&e.tx.pointee.plain_calls, 1)
     let isLate = unsafe Flows.hasOpen(e)
+    let began = slc_tsc()
     let r = unsafe isLate ? SLUICE_ONE_BY_ONE : sluice_real_sendmmsg(fd, messages, count, flags)
     var hasOpened = false
     var i = 0
@@ -61,7 +62,7 @@ public func sendmmsg(
         let to = unsafe withUnsafePointer(to: &messages[i].msg_hdr) { unsafe destination(e, $0) }
         if let to {
             if unsafe Flows.note(e, fd, to) { hasOpened = true }
-            if let flows = unsafe Flows.known(e) { unsafe flows.countSent(to) }
+            if let flows = unsafe Flows.known(e) { unsafe flows.countSent(to, since: began) }
         }
         i &+= 1
     }

@@ -33,20 +33,23 @@ func datagramSend(
         if unsafe way.flow >= 0 || !Flows.hasOpen(e) || !isCounted(e, remote) { break }
         _ = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1)
     }
+    let began = slc_tsc()
     let r = unsafe countKernel(e, real())
-    let hasOpened = unsafe hasSent(e, fd, remote, way, r)
+    let hasOpened = unsafe hasSent(e, fd, remote, way, r, began)
     if hasOpened { unsafe Flows.opened(e) }
     return r
 }
 
 /// Behind a datagram by the kernel. True: `Flows.opened` is due.
-private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: KernelWay, _ r: Int) -> Bool {
+private func hasSent(
+    _ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: KernelWay, _ r: Int, _ began: UInt64
+) -> Bool {
     unsafe e.local.pointee.flowsTx.acquire()
     defer { unsafe e.local.pointee.flowsTx.release() }
     let others = unsafe slc_sub_u32(&e.tx.pointee.plain_calls, 1) &- 1
     let hasOpened = unsafe r >= 0 && Flows.note(e, fd, remote)
     if let flows = unsafe Flows.known(e) {
-        if r >= 0 { unsafe flows.countSent(remote) }
+        if r >= 0 { unsafe flows.countSent(remote, since: began) }
         // A refusal is told before anything that lies in a ring.
         unsafe flows.pointee.kernelLook = 0
         if way.flow >= 0 {
@@ -55,7 +58,7 @@ private func hasSent(_ e: Endpoint, _ fd: Int32, _ remote: sl_address, _ way: Ke
                 if way.rings { unsafe FlowLane.hasRung(flows, way.flow, f, r >= 0) }
             }
         } else if others == 0, let i = unsafe flows.find(remote), let f = unsafe flows.laned(i) {
-            unsafe FlowLane.beginCounts(f, flows.pointee.entries[i].sent, isWhole: flows.pointee.entries[i].isWhole)
+            unsafe FlowLane.beginCounts(f, flows.pointee.entries[i])
         }
     }
     return hasOpened
@@ -229,12 +232,14 @@ enum FlowLane {
     }
 
     /// From here on datagrams by the kernel are counted, and the ring is used: none that was not counted is just being sent. `sent`
-    /// have been. (A count of 0 says that it has not begun.)
-    static func beginCounts(_ f: Endpoint, _ sent: UInt64, isWhole: Bool) {
+    /// have been sent. (A count of 0 says that it has not begun.)
+    static func beginCounts(_ f: Endpoint, _ flow: Flow) {
         guard let d = unsafe f.txDirection, unsafe f.tx.pointee.flags & UInt32(SL_HALF_COUNTED) == 0 else { return }
         unsafe f.tx.pointee.flags |= UInt32(SL_HALF_COUNTED)
+        let sent = flow.sent
         unsafe f.tx.pointee.kernel_bytes = sent &+ 1
-        unsafe slc_set_u32(&d.pointee.phase, isWhole ? 1 : 0)
+        unsafe slc_set_u64(&d.pointee.sent_since, flow.sentSince)
+        unsafe slc_set_u32(&d.pointee.phase, flow.isWhole ? 1 : 0)
         unsafe slc_release_u64(&d.pointee.kernel_begun, sent &+ 1)
         unsafe slc_release_u64(&d.pointee.kernel_count, sent &+ 1)
     }

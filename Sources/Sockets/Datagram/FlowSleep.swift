@@ -160,8 +160,7 @@ extension Flows {
         let bit: UInt64 = flowBit(i)
         // Before their first agreement two ends may count from different datagrams on, as a successor at an address does: equal
         // counts can be chance then, and only what stays the same for long is known to be all.
-        let isSure =
-            unsafe (flows.pointee.isCounted | flows.pointee.isSure & (slc_acquire_u32(&d.pointee.phase) != 0 ? ~0 : 0)) & bit != 0
+        let isSure = unsafe flows.pointee.isCounted & bit != 0 || flows.pointee.isSure & bit != 0 && flows.isFirst(i, d)
         if missing == 0 { _ = unsafe flows.hasDropped(0, fd) }
         // One that was not there when it was counted has been counted twice.
         let isTwice = unsafe missing > 1 << 62 && flows.pointee.isCounted & bit != 0

@@ -17,6 +17,9 @@ import Stacks
     /// each other from the first one on these are equal when nothing is under way.
     var sent: UInt64 = 0
     var received: UInt64 = 0
+    /// Time stamp counter before the first of those, behind the first of these.
+    var sentSince: UInt64 = 0
+    var receivedSince: UInt64 = 0
     /// From the first one on: the entry is the first of this address.
     var isWhole = true
     /// Datagrams that were sent by the kernel and are missed, and since when by the time stamp counter; 0: none are.
@@ -41,7 +44,7 @@ import Stacks
     /// How long a datagram may be on its way on a busy machine, in us.
     static var lateUs: UInt64 { 200_000 }
     /// How long counts must differ by the same number before it is taken for lost, in us.
-    static var lostUs: UInt64 { 1_000_000 }
+    static var lostUs: UInt64 { 100_000 }
 
     /// Taken with either of the others held: entries are added, meetings go on.
     var lock = PrivateLock()
@@ -163,14 +166,25 @@ extension UnsafeMutablePointer where Pointee == Flows {
         return false
     }
 
+    /// What has come from this address was sent by the process that sends now: none came before its first.
+    func isFirst(_ i: Int, _ d: Direction) -> Bool {
+        let flow = unsafe pointee.entries + (i & (Flows.most &- 1))
+        return unsafe slc_acquire_u32(&d.pointee.phase) != 0
+            && (flow.pointee.received == 0 || flow.pointee.receivedSince > slc_relaxed_u64(&d.pointee.sent_since))
+    }
+
     /// One to `remote` has gone by the kernel. Under `flowsTx`.
-    func countSent(_ remote: sl_address) {
-        if let i = unsafe find(remote) { unsafe pointee.entries[i].sent &+= 1 }
+    func countSent(_ remote: sl_address, since: UInt64) {
+        guard let i = unsafe find(remote) else { return }
+        if unsafe pointee.entries[i].sent == 0 { unsafe pointee.entries[i].sentSince = since }
+        unsafe pointee.entries[i].sent &+= 1
     }
 
     /// One of `remote` has come by the kernel. Under `flowsRx`.
     func countReceived(_ remote: sl_address) {
-        if let i = unsafe find(remote) { unsafe pointee.entries[i].received &+= 1 }
+        guard let i = unsafe find(remote) else { return }
+        if unsafe pointee.entries[i].received == 0 { unsafe pointee.entries[i].receivedSince = slc_tsc() }
+        unsafe pointee.entries[i].received &+= 1
     }
 
     /// Has the kernel dropped so many at this socket that no flow has missed yet? 0: all drops so far are accounted for. Under
