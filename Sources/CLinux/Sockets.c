@@ -231,39 +231,96 @@ long slc_epoll_member_inode(int fd, uint64_t *inode) {
     return 0;
 }
 
+/// 16 and more: none.
+static unsigned digit(char c) {
+    return c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 99;
+}
+
 static uint64_t number_after(const char *line, const char *word, unsigned base) {
     const char *p = strstr(line, word);
     uint64_t v = 0;
     if (!p) return 0;
     for (p += strlen(word); *p == ' '; p++) {}
     for (;; p++) {
-        unsigned d = *p >= '0' && *p <= '9' ? (unsigned)(*p - '0') : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a') + 10 : base;
+        unsigned d = digit(*p);
         if (d >= base) return v;
         v = v * base + d;
     }
 }
 
-long slc_each_epoll_member(int fd, void (*each)(void *, int, uint64_t), void *argument) {
-    char path[64], text[1024];
-    put_decimal(stpcpy(path, "/proc/self/fdinfo/"), (unsigned)fd);
-    long info = slc_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (info < 0) return info;
+/// Every line of a file, by parts, since the stack of the caller's thread may be small; one that is longer than a part is none.
+static long each_line(const char *path, void (*each)(void *, const char *), void *argument) {
+    char text[1024];
+    long n, fd = slc_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fd;
     size_t have = 0;
-    long n;
-    while ((n = slc_read((int)info, text + have, sizeof text - 1 - have)) > 0) {
+    while ((n = slc_read((int)fd, text + have, sizeof text - 1 - have)) > 0) {
         char *line = text, *end;
         have += (size_t)n;
         text[have] = 0;
         for (; (end = strchr(line, '\n')); line = end + 1) {
             *end = 0;
-            if (strncmp(line, "tfd:", 4) == 0) each(argument, (int)number_after(line, "tfd:", 10), number_after(line, "data:", 16));
+            each(argument, line);
         }
         have = (size_t)(text + have - line);
         memmove(text, line, have);
         if (have == sizeof text - 1) have = 0;
     }
-    slc_close((int)info);
+    slc_close((int)fd);
     return n;
+}
+
+struct members {
+    void (*each)(void *, int, uint64_t);
+    void *argument;
+};
+
+static void member_line(void *argument, const char *line) {
+    const struct members *m = argument;
+    if (strncmp(line, "tfd:", 4) == 0) m->each(m->argument, (int)number_after(line, "tfd:", 10), number_after(line, "data:", 16));
+}
+
+long slc_each_epoll_member(int fd, void (*each)(void *, int, uint64_t), void *argument) {
+    char path[64];
+    struct members m = {each, argument};
+    put_decimal(stpcpy(path, "/proc/self/fdinfo/"), (unsigned)fd);
+    return each_line(path, member_line, &m);
+}
+
+long slc_parse_backlog(const char *line) {
+    long waiting = -1;
+    unsigned word = 0, digits = 0;
+    uint32_t v = 0;
+    for (const char *p = line;; p++) {
+        unsigned d = digit(*p);
+        if (d < 16) {
+            if (++digits > 8) return -1;
+            v = v << 4 | d;
+            continue;
+        }
+        if (*p && *p != ' ') return -1;
+        if (digits && ++word == 12) waiting = (long)v;
+        if (!*p) return word > 12 ? waiting : -1;
+        digits = 0, v = 0;
+    }
+}
+
+struct backlog {
+    long waiting;
+    int is_known;
+};
+
+static void backlog_line(void *argument, const char *line) {
+    struct backlog *b = argument;
+    long n = slc_parse_backlog(line);
+    if (n < 0) b->is_known = 0;
+    else b->waiting += n;
+}
+
+long slc_backlog(void) {
+    struct backlog b = {0, 1};
+    long r = each_line("/proc/net/softnet_stat", backlog_line, &b);
+    return r < 0 ? r : b.is_known ? b.waiting : -EOPNOTSUPP;
 }
 
 long slc_has_our_capabilities(int pid) {

@@ -70,6 +70,8 @@ static long answer_send(int fd, const void *p, size_t n, int flags) {
 #define slc_diag_inode copy_diag_inode
 #define slc_epoll_member_inode copy_epoll_member_inode
 #define slc_each_epoll_member copy_each_epoll_member
+#define slc_parse_backlog copy_parse_backlog
+#define slc_backlog copy_backlog
 #define slc_peer_credentials copy_peer_credentials
 #define slc_own_name copy_own_name
 #define slc_is_sealed_memory copy_is_sealed_memory
@@ -91,7 +93,7 @@ static void member(void *argument, int number, uint64_t data) {
 void fuzz_linux(const uint8_t *bytes, size_t n) {
     if (!n) return;
     answer = bytes + 1, answer_left = n - 1;
-    switch (bytes[0] % 6) {
+    switch (bytes[0] % 7) {
     case 0: {
         uint32_t quota = slc_parse_quota((const char *)answer, answer_left);
         if (quota > 1000000) abort();
@@ -118,6 +120,9 @@ void fuzz_linux(const uint8_t *bytes, size_t n) {
         slc_diag_inode(5, a.port & 1 ? IPPROTO_UDP : IPPROTO_TCP, &a, &b, &inode);
         break;
     }
+    case 5:
+        if (slc_backlog() > 64L << 32) abort();
+        break;
     default: {
         char name[32];
         slc_own_name(name);

@@ -40,7 +40,7 @@ static struct sockaddr_in address(int port) {
 
 static int bound(int port) {
     struct sockaddr_in name = address(port);
-    int s = socket(AF_INET, SOCK_DGRAM, 0), big = 1 << 20;
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), big = 1 << 20;
     // The socket of a client that was killed may be in use by somebody's epoll set for a moment.
     for (int tries = 0; s >= 0 && bind(s, (void *)&name, sizeof name) < 0; tries++) {
         if (errno != EADDRINUSE || port == 0 || tries == 5000) fail("bind to %d", port);
@@ -270,13 +270,16 @@ static void all_say(char what) {
 }
 
 static void replace(int server, unsigned lives) {
+    int held[MOST];
     for (int i = 0; i < count; i++) {
         struct sockaddr_in name;
         socklen_t length = sizeof name;
-        int s = bound(0);
-        getsockname(s, (void *)&name, &length);
+        getsockname(held[i] = bound(0), (void *)&name, &length);
         clients[i].port = ntohs(name.sin_port);
-        close(s);
+    }
+    // Each has a port of its own: none is free before all are chosen.
+    for (int i = 0; i < count; i++) {
+        close(held[i]);
         start_client(i, server, "lives", 0, 0, lives == 1);
     }
     for (unsigned life = 1; life < lives; life++)

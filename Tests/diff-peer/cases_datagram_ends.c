@@ -142,6 +142,33 @@ static void killed(void (*body)(int, const dp_place *)) {
 DP_DATAGRAM(datagram_ends, receiver_killed) { killed(nothing_more); }
 DP_DATAGRAM(datagram_ends, receiver_killed_with_unread_datagrams) { killed(leave_some_unread); }
 
+/// A receiver is killed with datagrams unread, and the server takes its port before the sender waits: it gets none of those.
+DP_DATAGRAM(datagram_ends, unread_datagrams_do_not_reach_a_successor) {
+    dp_gate ready = dp_gate_make();
+    uint16_t port = dp_server ? dp_udp_free_port("127.0.0.1") : 0;
+    int fd = dp_server ? -1 : dp_udp("127.0.0.1", 0);
+    if (dp_server) {
+        pid_t child = start_receiver(&ready, port, leave_some_unread);
+        dp_gate_wait(&ready);
+        DP_MUST(kill(child, SIGKILL));
+        dp_reap(child, "receiver");
+        fd = dp_udp_bind("127.0.0.1", port);
+    } else {
+        dp_place peer = dp_udp_swap(fd, NULL);
+        dp_udp_connect(fd, &peer);
+        dp_sync("connected");
+        dp_udp_warm(fd, NULL);
+        for (uint32_t i = 0; i < 10; i++) dp_send_number(fd, NULL, 200, 1, i);
+        dp_sync("some sent");
+    }
+    dp_sync("replaced");
+    if (!dp_server) dp_poll(fd, POLLIN, 20);
+    dp_sync("waited");
+    if (dp_server) dp_recv(fd, 300, MSG_DONTWAIT);
+    dp_sync("nothing");
+    dp_close(fd);
+}
+
 /// A sender that is killed: what it had sent arrives, and the next process on its port is another flow to the receiver.
 DP_DATAGRAM(datagram_ends, sender_killed) {
     dp_gate ready = dp_gate_make();

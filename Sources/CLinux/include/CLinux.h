@@ -195,6 +195,10 @@ SLC_HIDDEN long slc_foreign_descriptor(int pid, int number);
 SLC_HIDDEN long slc_is_regular(int fd);
 /// The inode of a descriptor, 0 on failure.
 SLC_HIDDEN uint64_t slc_inode(int fd);
+/// What a line of /proc/net/softnet_stat says of packets that wait for its CPU, its twelfth word; -1: it does not (before Linux 5.10).
+SLC_HIDDEN long slc_parse_backlog(const char *line);
+/// Packets that this host has sent to itself and that no socket has yet, of all CPUs; or -errno.
+SLC_HIDDEN long slc_backlog(void);
 /// Calls `each(argument, number, data)` for every member of the epoll set `fd`, by /proc. 0, or -errno.
 SLC_HIDDEN long slc_each_epoll_member(int fd, void (*each)(void *argument, int number, uint64_t data), void *argument);
 /// SO_PEERCRED: user id of the other end, as it was at connect or listen.

@@ -45,17 +45,12 @@ import Stacks
 
     /// The kernel's queue is empty: rings that were closed for what it had are opened again.
     private func settle(_ flows: UnsafeMutablePointer<Flows>, _ hasOpened: inout Bool) -> Int {
-        var bits = unsafe flows.pointee.isKnown
-        while bits != 0 {
-            let i = bits.trailingZeroBitCount
-            bits &= bits &- 1
-            guard unsafe Flows.isShut(flows, i), let d = unsafe flows.laned(i)?.rxDirection else { continue }
-            let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
-            let r = unsafe ofKernel(flows, &hasOpened)
-            if r != -Int(EAGAIN) { return r }
-            unsafe Flows.settle(e, fd, flows, i, count)
-        }
-        return -Int(EAGAIN)
+        let bits = unsafe Flows.readCounts(flows, of: flows.pointee.isKnown)
+        if bits == 0 { return -Int(EAGAIN) }
+        let isNoneWaiting = unsafe flows.isNoneWaiting(bits)
+        let r = unsafe ofKernel(flows, &hasOpened)
+        if r == -Int(EAGAIN) { unsafe Flows.settle(e, fd, flows, bits, isNoneWaiting) }
+        return r
     }
 
     /// What the kernel has, unless datagrams of the same sender (but of flow `waiting`) lie before it in a ring: all that it has sent before are
@@ -263,6 +258,7 @@ func noteKernel(
         if unsafe FlowLane.hasLeft(f) && !flows.hasNews(i) {
             unsafe Flows.retire(e, flows, i)
         } else {
+            unsafe Flows.countEarly(e, fd, flows, i)
             unsafe Flows.wake(e, i)
             unsafe Flows.mindThreads(e, flows)
         }

@@ -277,10 +277,13 @@ enum FlowLane {
                 unsafe leave(f, writer.direction, UInt32(SL_RX_WANT))
             } else if unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) == 0 && peerIsGone(f) {
                 unsafe leave(f, writer.direction, UInt32(SL_RX_GONE))
-                unsafe sendAgain(f, onlyLast: true)
+                if unsafe !hasSuccessor(f) { unsafe sendAgain(f, onlyLast: true) }
             }
         }
     }
+
+    /// Is another socket at the address of a peer that has gone? What was not read has ended with the peer.
+    private static func hasSuccessor(_ f: Endpoint) -> Bool { unsafe !process.sealed && farEndIsHere(f) == true }
 
     private enum ReaderState { case moves, still, gone }
 
@@ -327,7 +330,9 @@ enum FlowLane {
     }
 
     @inline(never) static func leave(_ f: Endpoint, _ d: Direction, _ control: UInt32) {
-        if unsafe control == UInt32(SL_RX_WANT) && slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_GONE)) {
+        if unsafe control == UInt32(SL_RX_WANT) && slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_GONE)),
+            unsafe !(peerIsGone(f) && hasSuccessor(f))
+        {
             unsafe sendAgain(f, onlyLast: false)
         }
         guard unsafe slc_or_u32(&f.pointee.flags, UInt32(SL_EP_GIVEN_UP)) & UInt32(SL_EP_GIVEN_UP) == 0 else { return }

@@ -82,7 +82,6 @@ extension Flows {
             unsafe flows.pointee.hasStock &= ~bit
             unsafe flows.pointee.silent = 0
             unsafe flows.pointee.mustPass &= ~bit
-            unsafe flows.pointee.isSure &= ~bit
             unsafe flows.pointee.hasSent &= ~bit
             unsafe flows.pointee.isRinging &= ~bit
             unsafe keepCounts(e, f)

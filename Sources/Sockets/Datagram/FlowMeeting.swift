@@ -57,7 +57,7 @@ extension Flows {
                     // The sender's count begins one higher, too.
                     unsafe f.rx.pointee.kernel_bytes = unsafe flows.pointee.entries[i].received &+ 1
                     unsafe flows.pointee.isKnown |= flowBit(i)
-                    if unsafe flows.pointee.entries[i].isWhole { unsafe flows.pointee.isSure |= flowBit(i) }
+                    unsafe flows.pointee.backlogPause = 0
                     _ = unsafe flows.hasDropped(0, e.local.pointee.descriptor)
                 }
                 i &+= 1

@@ -62,11 +62,7 @@ extension Flows {
         else { return }
         // Behind it by the ring; what comes by the kernel then finds the ring closed, and comes later.
         if unsafe flows.hasNews(i) { unsafe flows.pointee.hasStock |= bit }
-        // A queue that is never empty, and whose counts differ. With a ring that is never passed by, order is certain all the same.
-        if unsafe flows.pointee.isCounted & bit == 0 {
-            unsafe flows.pointee.uncounted &+= 1
-            if unsafe flows.pointee.uncounted < 512 || f.pointee.ring_bytes < FlowLane.wholeRing { return }
-        }
+        if unsafe flows.pointee.isCounted & bit == 0 { return }
         while true {
             let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
             switch control {
@@ -115,65 +111,10 @@ extension Flows {
             && (e.local.pointee.told == 0 || Ancillary.isKnown(f))
     }
 
-    private static func open(_ e: Endpoint, _ f: Endpoint, _ d: Direction, _ control: UInt32) -> Bool {
+    static func open(_ e: Endpoint, _ f: Endpoint, _ d: Direction, _ control: UInt32) -> Bool {
         guard unsafe mayOpen(e, f), unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_OPEN)) else { return false }
         if unsafe f.pointee.reason != 0 { unsafe f.pointee.reason = Reason.none.number }
         return true
-    }
-
-    /// A program that asks before it receives never finds the queue empty itself: its flows are counted when it waits.
-    static func countBeforeSleep(_ e: Endpoint, _ fd: Int32) {
-        guard let flows = unsafe known(e) else { return }
-        var bits = unsafe flows.pointee.isKnown & ~flows.pointee.isCounted
-        while bits != 0 {
-            let i = bits.trailingZeroBitCount
-            bits &= bits &- 1
-            guard let d = unsafe flows.laned(i)?.rxDirection else { continue }
-            let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
-            var p = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
-            var zero = timespec()
-            guard unsafe slc_ppoll(&p, 1, &zero, nil) == 0 else { return }
-            unsafe settle(e, fd, flows, i, count)
-        }
-    }
-
-    /// Has a ring to be opened, or a flow to be counted, once the kernel's queue is empty?
-    @inline(__always) static func isShut(_ flows: UnsafeMutablePointer<Flows>, _ i: Int) -> Bool {
-        guard let d = unsafe flows.laned(i)?.rxDirection else { return false }
-        let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
-        if unsafe control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED)
-            || flows.pointee.isCounted & flowBit(i) == 0
-        {
-            return true
-        }
-        // One that was late when it was counted has been counted twice.
-        return unsafe slc_relaxed_u64(&d.pointee.kernel_count) < flows.laned(i).unsafelyUnwrapped.rx.pointee.kernel_bytes
-    }
-
-    /// The kernel's queue is empty and the sender is not just sending by the kernel: `count` datagrams of it have come, or were
-    /// dropped. What it sends from now on may go by the ring.
-    static func settle(_ e: Endpoint, _ fd: Int32, _ flows: UnsafeMutablePointer<Flows>, _ i: Int, _ count: UInt64) {
-        guard count != 0, let f = unsafe flows.laned(i), let d = unsafe f.rxDirection,
-            unsafe slc_acquire_u64(&d.pointee.kernel_begun) == count, unsafe !flows.hasNews(i)
-        else { return }
-        let missing = unsafe count &- f.rx.pointee.kernel_bytes
-        let bit: UInt64 = flowBit(i)
-        // Before their first agreement two ends may count from different datagrams on, as a successor at an address does: equal
-        // counts can be chance then, and only what stays the same for long is known to be all.
-        let isSure = unsafe flows.pointee.isCounted & bit != 0 || flows.pointee.isSure & bit != 0 && flows.isFirst(i, d)
-        if missing == 0 { _ = unsafe flows.hasDropped(0, fd) }
-        // One that was not there when it was counted has been counted twice.
-        let isTwice = unsafe missing > 1 << 62 && flows.pointee.isCounted & bit != 0
-        guard unsafe isSure && (missing == 0 || isTwice || flows.hasDropped(missing, fd)) || flows.isLate(i, missing) else {
-            unsafe flows.pointee.isSure &= ~bit
-            return
-        }
-        unsafe flows.pointee.entries[i].lateSince = 0
-        unsafe f.rx.pointee.kernel_bytes = count
-        unsafe flows.pointee.isCounted |= flowBit(i)
-        let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
-        guard control == UInt32(SL_RX_SHUT) || control == UInt32(SL_RX_CLOSED) else { return }
-        if unsafe open(e, f, d, control) { unsafe flows.pointee.hasStock |= flowBit(i) }
     }
 
     /// Nobody sleeps after all: what was closed for it is opened again.
@@ -270,17 +211,6 @@ extension Flows {
 }
 
 extension UnsafeMutablePointer where Pointee == Flows {
-    /// Have datagrams of a flow that the kernel neither has nor has dropped been missed for so long that they will not come?
-    func isLate(_ i: Int, _ missing: UInt64) -> Bool {
-        let now = slc_tsc()
-        let flow = unsafe pointee.entries + (i & (Flows.most &- 1))
-        if unsafe flow.pointee.lateMissing != missing || flow.pointee.lateSince == 0 {
-            unsafe flow.pointee.lateMissing = missing
-            unsafe flow.pointee.lateSince = now
-        }
-        return unsafe now &- flow.pointee.lateSince > Flows.lostUs &* process.tickRate
-    }
-
     /// The next flow in turn whose ring has datagrams.
     @inline(__always) func news() -> Int? {
         let bits = unsafe pointee.hasStock

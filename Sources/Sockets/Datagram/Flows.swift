@@ -22,6 +22,8 @@ import Stacks
     var receivedSince: UInt64 = 0
     /// From the first one on: the entry is the first of this address.
     var isWhole = true
+    /// What its sender had sent by the kernel before the queue was looked at. Under `flowsRx`.
+    var counted: UInt64 = 0
     /// Datagrams that were sent by the kernel and are missed, and since when by the time stamp counter; 0: none are.
     var lateMissing: UInt64 = 0
     var lateSince: UInt64 = 0
@@ -55,13 +57,12 @@ import Stacks
     var isKnown: UInt64 = 0
     /// `sl_half.kernel_bytes` is the sender's count of what has come by the kernel: both were equal once, or nothing came for long.
     var isCounted: UInt64 = 0
-    /// Both ends know each other from the first datagram on, and their counts have not differed so far.
-    var isSure: UInt64 = 0
     /// Datagrams may lie in the ring, or come into it. Where the bit is missing, the ring is empty, or a datagram by the kernel
     /// was sent before those in it.
     var hasStock: UInt64 = 0
-    /// Datagrams by the kernel of flows that are not counted yet.
-    var uncounted: UInt32 = 0
+    /// Time stamp counter of the last look for packets that wait for a CPU, and the pause behind it.
+    var backlogLook: UInt64 = 0
+    var backlogPause: UInt64 = 0
     /// One thread has received while another slept.
     var isThreaded = false
     /// Time stamp counter of the last look for flows that have ended. Under `flowsRx`.
@@ -164,40 +165,6 @@ extension UnsafeMutablePointer where Pointee == Flows {
             i &+= 1
         }
         return false
-    }
-
-    /// What has come from this address was sent by the process that sends now: none came before its first.
-    func isFirst(_ i: Int, _ d: Direction) -> Bool {
-        let flow = unsafe pointee.entries + (i & (Flows.most &- 1))
-        return unsafe slc_acquire_u32(&d.pointee.phase) != 0
-            && (flow.pointee.received == 0 || flow.pointee.receivedSince > slc_relaxed_u64(&d.pointee.sent_since))
-    }
-
-    /// One to `remote` has gone by the kernel. Under `flowsTx`.
-    func countSent(_ remote: sl_address, since: UInt64) {
-        guard let i = unsafe find(remote) else { return }
-        if unsafe pointee.entries[i].sent == 0 { unsafe pointee.entries[i].sentSince = since }
-        unsafe pointee.entries[i].sent &+= 1
-    }
-
-    /// One of `remote` has come by the kernel. Under `flowsRx`.
-    func countReceived(_ remote: sl_address) {
-        guard let i = unsafe find(remote) else { return }
-        if unsafe pointee.entries[i].received == 0 { unsafe pointee.entries[i].receivedSince = slc_tsc() }
-        unsafe pointee.entries[i].received &+= 1
-    }
-
-    /// Has the kernel dropped so many at this socket that no flow has missed yet? 0: all drops so far are accounted for. Under
-    /// `flowsRx`.
-    func hasDropped(_ missing: UInt64, _ fd: Int32) -> Bool {
-        // SO_MEMINFO (sock_diag(7)): drops stand at 8.
-        var info: (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0, 0, 0, 0, 0, 0)
-        var n: UInt32 = 36
-        guard unsafe slc_getsockopt(fd, SOL_SOCKET, 55, &info, &n) == 0, n >= 36 else { return false }
-        let fresh = unsafe info.8 &- pointee.drops
-        guard UInt64(fresh) >= missing else { return false }
-        unsafe pointee.drops &+= missing == 0 ? fresh : UInt32(truncatingIfNeeded: missing)
-        return true
     }
 
     /// The kernel's queue is empty. What a connected socket gets from now on is its peer's.

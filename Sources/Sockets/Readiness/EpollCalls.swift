@@ -180,17 +180,17 @@ extension UnsafeMutablePointer where Pointee == EpollSet {
     func sortOut(_ events: UnsafeMutablePointer<epoll_event>, _ start: Int, _ n: Int) -> Int {
         var kept = start
         var i = start
-        while i < start + n {
+        while i < start &+ n {
             let data = unsafe events[i].data.u64
             if Tags.isOurs(data) {
                 unsafe takeNews(data, events[i].events)
             } else {
                 if kept != i { unsafe events[kept] = unsafe events[i] }
-                kept += 1
+                kept &+= 1
             }
-            i += 1
+            i &+= 1
         }
-        return kept - start
+        return kept &- start
     }
 
     private func takeNews(_ data: UInt64, _ events: UInt32) {
