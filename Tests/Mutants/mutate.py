@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads the mutants of *.mutants and puts one into a copy of the tree; the form is told in run.sh.
 
-usage: mutate.py FOLDER TREE COPY list | modes | cases MODE | field NAME WORD | apply NAME | restore NAME"""
+usage: mutate.py FOLDER TREE COPY list | stale | modes | cases MODE | field NAME WORD | apply NAME | restore NAME"""
 import glob, os, re, shutil, sys
 
 folder, tree, copy, verb, *arguments = sys.argv[1:]
@@ -37,11 +37,15 @@ def place(mutant, root):
     return os.path.join(root, "Sources", mutant["file"])
 
 
+def without_marks(path):
+    """Mutants are written without the marks of unsafe expressions; the copy is built without the rule that asks for them."""
+    with open(path, encoding="utf-8") as source:
+        return re.sub(r"\bunsafe ", "", source.read())
+
+
 def apply(mutant):
     path = place(mutant, copy)
-    with open(path, encoding="utf-8") as source:
-        # Mutants are written without the marks of unsafe expressions; the copy is built without the rule that asks for them.
-        text = re.sub(r"\bunsafe ", "", source.read())
+    text = without_marks(path)
     old, new = "\n".join(mutant["old"]), "\n".join(mutant["new"])
     found = text.count(old) if old else 0
     if found != 1:
@@ -50,8 +54,14 @@ def apply(mutant):
         target.write(text.replace(old, new))
 
 
+def is_stale(mutant):
+    return without_marks(place(mutant, tree)).count("\n".join(mutant["old"])) != 1
+
+
 if verb == "list":
     print("\n".join(mutants))
+elif verb == "stale":
+    print("\n".join(name for name, mutant in mutants.items() if is_stale(mutant)))
 elif verb == "modes":
     print("\n".join(sorted({m["mode"] for m in mutants.values()})))
 elif verb == "cases":

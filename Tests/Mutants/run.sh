@@ -20,7 +20,7 @@ tree=$work/tree
 result=$work/build/release/libsluice.so
 mkdir -p "$work"
 
-# mutate list | cases MODE | modes | apply NAME | restore NAME | field NAME WORD
+# mutate list | stale | cases MODE | modes | apply NAME | restore NAME | field NAME WORD
 mutate() { python3 "$here/mutate.py" "$here" "$top" "$tree" "$@"; }
 
 build_library() {
@@ -90,6 +90,9 @@ if [ $# -eq 0 ] && [ "${SLUICE_TEST_ALL:-0}" -eq 0 ]; then
     for ((i = 10#$(date +%j) % 8; i < ${#every[@]}; i += 8)); do chosen+=("${every[i]}"); done
     say "${#chosen[@]} of ${#every[@]} mutants; all of them with SLUICE_TEST_ALL=1"
 fi
+# Of all of them, whichever are chosen.
+stale=$(mutate stale | paste -sd ' ')
+if [ -n "$stale" ]; then not_ok "every mutant's text stands in the tree exactly once" "$stale"; else ok "every mutant's text stands in the tree exactly once"; fi
 if ! prepare || ! baseline; then
     not_ok "the tree without a mutant is built and run"
     finish
