@@ -83,7 +83,9 @@ extension RingReader {
         while skipped < available {
             let position = unsafe (half.pointee.offset &+ skipped &- base) & (bytes &- 1)
             guard position % UInt64(SL_RECORD_ALIGNMENT) == 0 else { return nil }
-            let header = unsafe (memory + Int(truncatingIfNeeded: position)).assumingMemoryBound(to: sl_record.self).pointee
+            // Each word is read once: the sender can change it.
+            let words = unsafe (memory + Int(truncatingIfNeeded: position)).assumingMemoryBound(to: UInt64.self)
+            let header = unsafe sl_record(first: slc_relaxed_u64(words))
             let n = Int(header.bytes)
             let most = Int(truncatingIfNeeded: bytes &- position) &- MemoryLayout<sl_record>.size
             guard n <= most else { return nil }
@@ -98,7 +100,7 @@ extension RingReader {
             isDamaged = false
             return unsafe Datagram(
                 memory: UnsafeRawPointer(memory + Int(truncatingIfNeeded: position) + MemoryLayout<sl_record>.size), bytes: n,
-                kernelCount: header.kernel_count, optionsAt: header.options_at, taken: skipped &+ size)
+                kernelCount: slc_relaxed_u64(words + 1), optionsAt: slc_relaxed_u64(words + 2), taken: skipped &+ size)
         }
         isDamaged = skipped != 0
         return nil
@@ -106,6 +108,13 @@ extension RingReader {
 }
 
 extension sl_record {
+    /// What its first eight bytes say.
+    @inline(__always) fileprivate init(first word: UInt64) {
+        self.init()
+        bytes = UInt32(truncatingIfNeeded: word)
+        kind = UInt16(truncatingIfNeeded: word >> 32)
+    }
+
     fileprivate init(kind: Int, bytes: Int) {
         self.init()
         self.kind = UInt16(truncatingIfNeeded: kind)

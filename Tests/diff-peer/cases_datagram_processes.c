@@ -145,6 +145,34 @@ DP_DATAGRAM(datagram_processes, child_closes_its_copy) {
     dp_close(fd);
 }
 
+/// A child that has ended leaves the socket to its parent: both go by the ring again.
+DP_DATAGRAM(datagram_processes, rings_come_back_behind_a_fork) {
+    int fd = dp_udp_pair(0);
+    for (int life = 0; life < 4; life++) {
+        uint64_t before = dp_ring_bytes(fd);
+        uint8_t own = before != 0, other = 0;
+        dp_tell_data(&own, 1);
+        dp_hear_data(&other, 1);
+        bool has_ring = own && other;
+        if (dp_server == (life % 2 == 0)) {
+            pid_t child = dp_fork();
+            if (child == 0) _exit(0);
+            dp_reap(child, "child");
+        }
+        dp_sync("child is gone");
+        for (int times = 0; times < 30; times++) {
+            dp_udp_warm(fd, NULL);
+            own = has_ring && dp_ring_bytes(fd) - before < 2000;
+            dp_tell_data(&own, 1);
+            dp_hear_data(&other, 1);
+            if (!own && !other) break;
+        }
+        if (own || other) dp_fail("no ring in life %d", life);
+    }
+    dp_log("both go on");
+    dp_close(fd);
+}
+
 static void talk(int fd) {
     for (int i = 0; i < 5; i++) {
         dp_say(fd, "are you there?");

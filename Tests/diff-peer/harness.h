@@ -85,6 +85,7 @@ const char *dp_poll_names(unsigned events);
 void dp_proof(int fd);
 /// The case wants a lane to have carried, and this socket's has not carried anything yet.
 bool dp_has_no_lane_yet(int fd);
+uint64_t dp_ring_bytes(int fd);           ///< of both directions so far; 0 where that is not asked
 extern bool dp_proving;                   ///< dp_proof asks at all
 
 // ───────────────────────────── keeping in step ─────────────────────────────

@@ -130,6 +130,15 @@ bool dp_has_no_lane_yet(int fd) {
     return has_none;
 }
 
+uint64_t dp_ring_bytes(int fd) {
+    int saved = errno;
+    proof p = {0};
+    socklen_t length = sizeof p;
+    bool is_told = dp_proving && getsockopt(fd, SOL_SOCKET, 0x534C02, &p, &length) == 0 && length >= sizeof p;
+    errno = saved;
+    return is_told ? p.rx_ring + p.tx_ring : 0;
+}
+
 void dp_proof(int fd) {
     if (!dp_proving) return;
     int saved = errno;

@@ -58,8 +58,8 @@ enum {
     SL_HALF_GONE = 4,       ///< receiving half: left for good, the kernel stream carries all
     SL_HALF_EOF_SEEN = 8,   ///< the kernel socket has reported the peer's FIN
     SL_HALF_TAKE_BACK = 16, ///< sending half: bytes from other_offset to offset go to the kernel first
-    SL_HALF_AWAITED = 32,   ///< receiving half: its sender has been waited for, and took nothing back; sending half of a flow:
-                            ///< its receiver was, and did not end its gift
+    SL_HALF_AWAITED = 32,   ///< receiving half: its sender has been waited for, and took nothing back. Sending half of a flow:
+                            ///< its receiver was, and did not end its gift; receiving: its sender was writing when it was given up
 };
 
 typedef struct sl_endpoint {

@@ -255,13 +255,15 @@ func noteKernel(
         unsafe f.rx.pointee.kernel_bytes &+= 1
         if unsafe e.local.pointee.told != 0 && flows.pointee.isCounted & flowBit(i) != 0 { unsafe Ancillary.keep(f, msg) }
         // A process that has ended may have a successor at its address.
-        if unsafe FlowLane.hasLeft(f) && !flows.hasNews(i) {
+        if unsafe !flows.hasNews(i) && (FlowLane.hasLeft(f) || Flows.isAloneAgain(e, f)) {
             unsafe Flows.retire(e, flows, i)
         } else {
             unsafe Flows.countEarly(e, fd, flows, i)
             unsafe Flows.wake(e, i)
             unsafe Flows.mindThreads(e, flows)
         }
+    } else if let flows = unsafe flows, let i, let f = unsafe flows.pointee.entries[i].endpoint, unsafe Flows.isAloneAgain(e, f) {
+        unsafe Flows.retire(e, flows, i)
     }
     if unsafe Flows.note(e, fd, from) { hasOpened = true }
     if let flows = unsafe Flows.known(e) { unsafe flows.countReceived(from) }

@@ -370,7 +370,8 @@ enum FlowLane {
         unsafe m.msg_namelen = length
         unsafe withUnsafeMutablePointer(to: &part) { unsafe m.msg_iov = $0 }
         unsafe m.msg_iovlen = 1
-        _ = unsafe slc_sendmsg(fd, &m, 0x4040)
+        // An error of an earlier one takes this one's place (it comes again, of this one, where nobody is).
+        if unsafe slc_sendmsg(fd, &m, 0x4040) < 0 { _ = unsafe slc_sendmsg(fd, &m, 0x4040) }
     }
 
     @inline(never) private static func damaged(_ f: Endpoint, _ d: Direction) -> Int {

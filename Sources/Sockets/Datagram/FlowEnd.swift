@@ -57,6 +57,14 @@ extension Flows {
         if isQuiet { unsafe e.local.pointee.flowsRx.release() }
     }
 
+    /// Was the flow given up for a fork, and has the child left the socket to us since then? Not where the sender stood while it
+    /// wrote: what it publishes yet shall be read.
+    static func isAloneAgain(_ e: Endpoint, _ f: Endpoint) -> Bool {
+        unsafe f.rx.pointee.flags & UInt32(SL_HALF_AWAITED) == 0 && f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0
+            && f.pointee.reason == Reason.sharedByFork.number
+            && e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors)
+    }
+
     /// In the child: the parent goes on with its flows, and has what lies in their rings.
     static func forgetInChild(_ e: Endpoint) {
         let local = unsafe e.local
@@ -150,7 +158,9 @@ extension Flows {
         }
         guard let d = unsafe f.rxDirection else { return }
         guard foreign else {
-            if isNew { _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE)) }
+            if unsafe isNew && slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_GONE)) == UInt32(SL_RX_WRITING) {
+                _ = unsafe slc_or_u32(sl_flags(f.rx), UInt32(SL_HALF_AWAITED))
+            }
             return
         }
         unsafe FlowGift.give(f, d, after: shut(d))
@@ -170,8 +180,13 @@ extension Flows {
         var turns = 0
         while true {
             let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
+            turns &+= 1
+            // A word that changes all the time is nobody's: what is in the ring is left there.
+            if turns > 8000 {
+                _ = unsafe slc_exchange_u32(&d.pointee.rx_control, UInt32(SL_RX_TAKING))
+                return UInt32(SL_RX_GONE)
+            }
             if control == UInt32(SL_RX_WRITING) && turns < 4000 {
-                turns += 1
                 slc_pause()
             } else if unsafe slc_cas_u32(&d.pointee.rx_control, control, UInt32(SL_RX_TAKING)) {
                 // What one that stood still publishes yet, it sends again itself.

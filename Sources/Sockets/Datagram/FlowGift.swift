@@ -10,6 +10,8 @@ import Stacks
 enum FlowGift {
     /// More than a ring and a receive buffer hold by default.
     private static var room: Int { 4 << 20 }
+    /// What the kernel's queue may hold: over IPv6 a datagram is a little longer than `largestDatagram`.
+    private static var longest: Int { 65535 }
 
     /// The ring is TAKING, so that nothing overtakes the gift; behind it is what `after` says.
     static func give(_ f: Endpoint, _ d: Direction, after: UInt32) {
@@ -83,7 +85,7 @@ enum FlowGift {
     private static func collect(_ f: Endpoint, _ reader: RingReader, _ memory: UnsafeMutableRawPointer) -> Int {
         var at = 0
         var isDamaged = false
-        while at + size(largestDatagram) <= room {
+        while at + size(longest) <= room {
             let next = reader.datagram(isDamaged: &isDamaged)
             let missing = next.map { d in unsafe d.kernelCount &- f.rx.pointee.kernel_bytes } ?? 1
             var n = -1
@@ -107,7 +109,7 @@ enum FlowGift {
     /// The kernel's next datagram, if it is this sender's; -1: it is not.
     private static func ofKernel(_ f: Endpoint, _ target: UnsafeMutableRawPointer) -> Int {
         var name = sockaddr_in6()
-        var part = unsafe iovec(iov_base: target, iov_len: largestDatagram)
+        var part = unsafe iovec(iov_base: target, iov_len: longest)
         var m = unsafe msghdr()
         unsafe withUnsafeMutablePointer(to: &name) { unsafe m.msg_name = UnsafeMutableRawPointer($0) }
         unsafe m.msg_namelen = 28

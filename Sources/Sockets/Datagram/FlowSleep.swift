@@ -42,11 +42,11 @@ extension Flows {
             let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
             switch control {
             case state, UInt32(SL_RX_CLOSED), UInt32(SL_RX_GONE), UInt32(SL_RX_WANT): return true
-            case UInt32(SL_RX_WRITING):
-                slc_pause()
-                turns += 1
+            case UInt32(SL_RX_WRITING): slc_pause()
             default: if unsafe slc_cas_u32(&d.pointee.rx_control, control, state) { return true }
             }
+            // Also where the other side changes the word all the time.
+            turns &+= 1
         }
         guard unsafe FlowLane.peerIsGone(f) else { return false }
         // What a killed sender was about to publish is not there.
@@ -63,7 +63,9 @@ extension Flows {
         // Behind it by the ring; what comes by the kernel then finds the ring closed, and comes later.
         if unsafe flows.hasNews(i) { unsafe flows.pointee.hasStock |= bit }
         if unsafe flows.pointee.isCounted & bit == 0 { return }
-        while true {
+        var turns = 0
+        while turns < 100 {
+            turns &+= 1
             let control = unsafe slc_relaxed_u32(&d.pointee.rx_control)
             switch control {
             case UInt32(SL_RX_OPEN), UInt32(SL_RX_WRITING):
