@@ -53,6 +53,7 @@ struct Latency: ParsableCommand {
             print(JSONReport.text(JSONReport.Latency(processes: told, unreadableProcesses: unreadable)))
         } else {
             print(Self.table(stacks, survey).text, terminator: "")
+            if stacks.isEmpty { warn("no process that may be read keeps the times of its waits: start it with SLUICE_LATENCY=1") }
         }
     }
 

@@ -37,14 +37,26 @@ struct Netstat: ParsableCommand {
     @Option(name: [.customShort("P")], help: "Only this protocol: tcp or udp.")
     var transport: TransportProtocol?
 
+    @Option(help: ArgumentHelp("Only sockets with this port, at either end.", valueName: "NUMBER"))
+    var port: UInt16?
+
+    @Argument(help: ArgumentHelp("Only sockets of these processes.", valueName: "PID"))
+    var processes: [Int32] = []
+
     @Flag(help: jsonHelp)
     var json = false
 
+    func validate() throws {
+        if processes.contains(where: { $0 <= 0 }) { throw ValidationError("A process id is a positive number.") }
+    }
+
     func run() throws {
+        // Who asks for a process that is not there is told so.
+        let wanted = Set(processes.map { ProcessRecord.found($0).id })
         let scan = ProcessScan()
         let survey = Survey(scan.processes, includesUDP: transport != .tcp)
         let interfaces = Interfaces()
-        let rows = survey.rows.filter(isWanted).sorted(by: Self.order)
+        let rows = survey.rows.filter { isWanted($0) && isOf(wanted, $0, survey) }.sorted(by: Self.order)
         if json {
             let sockets = rows.map { JSONReport.Socket($0, survey, interfaces) }
             print(JSONReport.text(JSONReport.Netstat(sockets: sockets, unreadableProcesses: scan.unreadable)))
@@ -65,6 +77,11 @@ struct Netstat: ParsableCommand {
         if all { return true }
         // Without the kernel's word an endpoint may be the remains of a socket that has just been closed.
         return (row.kernel ?? row.owner) != nil && row.stateName != "LISTEN" && row.stateName != "Idle"
+    }
+
+    private func isOf(_ wanted: Set<Int32>, _ row: SocketRow, _ survey: Survey) -> Bool {
+        if let port, row.local.port != port && row.remote.port != port { return false }
+        return wanted.isEmpty || row.holders.contains { wanted.contains(survey.processes[$0.process].id) }
     }
 
     private static func order(_ a: SocketRow, _ b: SocketRow) -> Bool {

@@ -118,6 +118,24 @@ struct Scene {
         #expect(udp.status == 0 && udp.rows(server, client).isEmpty && !udp.output.contains("LISTEN"))
     }
 
+    @Test("netstat shows the sockets of some processes, or of one port, alone")
+    func chosen() throws {
+        let scene = try Scene()
+        let client = "127.0.0.1.\(scene.pair.clientPort)"
+        let server = "127.0.0.1.\(scene.pair.port)"
+        let own = try ToolRun(["netstat", me, "-u"])
+        #expect(own.rows(client, server).count == 1 && own.rows(server, client).count == 1)
+        #expect(own.output.split(separator: "\n").dropFirst().allSatisfy { $0.contains(" \(me) ") })
+        let other = try ToolRun(["netstat", "-a", String(getppid())])
+        #expect(other.status == 0 && other.rows(client, server).isEmpty)
+        let port = try ToolRun(["netstat", "-a", "--port", String(scene.pair.port)])
+        #expect(port.rows(client, server).count == 1 && port.rows(server, "*.*", "LISTEN", "lo").count == 1)
+        #expect(port.output.split(separator: "\n").dropFirst().allSatisfy { $0.contains(".\(scene.pair.port) ") })
+        let none = try ToolRun(["netstat", "4194304"])
+        #expect(none.status != 0 && none.errors.contains("4194304"))
+        #expect(try ToolRun(["netstat", "0"]).status == 64)
+    }
+
     @Test("netstat --json tells lane, reason, holders and counters")
     func json() throws {
         let scene = try Scene()
