@@ -307,20 +307,21 @@ long slc_parse_backlog(const char *line) {
 
 struct backlog {
     long waiting;
-    int is_known;
+    int lines, is_told; // by all of them
 };
 
 static void backlog_line(void *argument, const char *line) {
     struct backlog *b = argument;
     long n = slc_parse_backlog(line);
-    if (n < 0) b->is_known = 0;
+    b->lines++;
+    if (n < 0) b->is_told = 0;
     else b->waiting += n;
 }
 
 long slc_backlog(void) {
-    struct backlog b = {0, 1};
+    struct backlog b = {.is_told = 1};
     long r = each_line("/proc/net/softnet_stat", backlog_line, &b);
-    return r < 0 ? r : b.is_known ? b.waiting : -EOPNOTSUPP;
+    return r < 0 ? r : b.lines && b.is_told ? b.waiting : -EOPNOTSUPP;
 }
 
 long slc_has_our_capabilities(int pid) {

@@ -62,7 +62,7 @@ public func sendmmsg(
         let to = unsafe withUnsafePointer(to: &messages[i].msg_hdr) { unsafe destination(e, $0) }
         if let to {
             if unsafe Flows.note(e, fd, to) { hasOpened = true }
-            if let flows = unsafe Flows.known(e) { unsafe flows.countSent(to, since: began) }
+            if let flows = unsafe Flows.known(e), let i = unsafe flows.find(to) { unsafe flows.countSent(i, since: began) }
         }
         i &+= 1
     }

@@ -47,9 +47,9 @@ import Stacks
     private func settle(_ flows: UnsafeMutablePointer<Flows>, _ hasOpened: inout Bool) -> Int {
         let bits = unsafe Flows.readCounts(flows, of: flows.pointee.isKnown)
         if bits == 0 { return -Int(EAGAIN) }
-        let isNoneWaiting = unsafe flows.isNoneWaiting(bits)
+        let backlog = unsafe flows.backlog(bits)
         let r = unsafe ofKernel(flows, &hasOpened)
-        if r == -Int(EAGAIN) { unsafe Flows.settle(e, fd, flows, bits, isNoneWaiting) }
+        if r == -Int(EAGAIN) { unsafe Flows.settle(e, fd, flows, bits, backlog) }
         return r
     }
 
@@ -132,7 +132,7 @@ import Stacks
             let passed = slc_tsc() &- began
             // Who does not want to wait comes back for it.
             if unsafe passed > 50 &* process.tickRate && missing != 0 && dontWait {
-                return unsafe flows.isLate(waiting, missing) ? nil : r
+                return unsafe flows.isLate(waiting, missing, us: Flows.lostUs) ? nil : r
             }
             if unsafe passed > (missing == 0 ? 50 : Flows.lateUs) &* process.tickRate { break }
             if unsafe passed < 50 &* process.tickRate {

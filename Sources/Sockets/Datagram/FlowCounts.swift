@@ -9,8 +9,11 @@ import Stacks
 // packet of this host waits for a CPU, then that its own queue is empty. From there on every record of the ring says how many
 // were sent by the kernel before it. All under `flowsRx`, but for `countSent`.
 //
-// Where packets also wait elsewhere (netem on lo, NFQUEUE) both have to have counted alike from the first datagram on, which
-// they can where no other process had one of the two addresses before; else only what stays the same for long is taken for all.
+// Packets may also wait elsewhere (netem on lo, NFQUEUE): both have to have counted alike from the first datagram on. Where another
+// process had one of the two addresses before they cannot, and the difference has to stay the same for a while (`quietUs`).
+
+/// Packets of this host that no socket has yet.
+enum Backlog { case empty, waiting, notAsked, unknown }
 
 extension Flows {
     /// A program that asks before it receives never finds the queue empty itself: its flows are counted when it waits.
@@ -26,14 +29,14 @@ extension Flows {
         if unsafe flows.pointee.isKnown & ~flows.pointee.isCounted & bit == 0 { return }
         guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection else { return }
         let missing = unsafe slc_relaxed_u64(&d.pointee.kernel_count) &- f.rx.pointee.kernel_bytes
-        if unsafe missing == 0 || flows.pointee.entries[i].messages & 15 == 0 { unsafe countNow(e, fd, flows) }
+        if unsafe missing == 0 || flows.pointee.entries[i].received & 15 == 0 { unsafe countNow(e, fd, flows) }
     }
 
     @inline(never) private static func countNow(_ e: Endpoint, _ fd: Int32, _ flows: UnsafeMutablePointer<Flows>) {
         guard unsafe flows.pointee.isKnown & ~flows.pointee.isCounted != 0, isEmpty(fd) else { return }
         let bits = unsafe readCounts(flows, of: flows.pointee.isKnown & ~flows.pointee.isCounted)
-        let isNoneWaiting = unsafe flows.isNoneWaiting(bits)
-        if isEmpty(fd) { unsafe settle(e, fd, flows, bits, isNoneWaiting) }
+        let backlog = unsafe flows.backlog(bits)
+        if isEmpty(fd) { unsafe settle(e, fd, flows, bits, backlog) }
     }
 
     private static func isEmpty(_ fd: Int32) -> Bool {
@@ -42,15 +45,18 @@ extension Flows {
         return unsafe slc_ppoll(&p, 1, &zero, nil) == 0
     }
 
-    /// Of `some` flows those whose ring has to be opened, or that are to be counted, once the kernel's queue is empty. What their
-    /// senders have sent by the kernel is read; 0: they have not begun to count.
+    /// Of `some` flows those whose ring has to be opened, or that are to be counted, once the kernel's queue is empty, and whose
+    /// senders have begun to count. What these have sent by the kernel is read.
     @inline(__always) static func readCounts(_ flows: UnsafeMutablePointer<Flows>, of some: UInt64) -> UInt64 {
         var (bits, found): (UInt64, UInt64) = (some, 0)
         while bits != 0 {
             let i = bits.trailingZeroBitCount
             bits &= bits &- 1
             guard unsafe isShut(flows, i), let d = unsafe flows.laned(i)?.rxDirection else { continue }
-            unsafe flows.pointee.entries[i].counted = unsafe slc_acquire_u64(&d.pointee.kernel_count)
+            let count = unsafe slc_acquire_u64(&d.pointee.kernel_count)
+            if count == 0 { continue }
+            if unsafe flows.pointee.entries[i].counted == 0 { unsafe flows.pointee.backlogPause = 0 }
+            unsafe flows.pointee.entries[i].counted = count
             found |= flowBit(i)
         }
         return found
@@ -71,7 +77,7 @@ extension Flows {
     /// The kernel's queue is empty since `readCounts`: what these senders sent before has come, or was dropped. What they send from
     /// now on may go by the ring.
     static func settle(
-        _ e: Endpoint, _ fd: Int32, _ flows: UnsafeMutablePointer<Flows>, _ some: UInt64, _ isNoneWaiting: Bool?
+        _ e: Endpoint, _ fd: Int32, _ flows: UnsafeMutablePointer<Flows>, _ some: UInt64, _ backlog: Backlog
     ) {
         var bits = some
         while bits != 0 {
@@ -79,7 +85,7 @@ extension Flows {
             bits &= bits &- 1
             guard let f = unsafe flows.laned(i), let d = unsafe f.rxDirection, unsafe !flows.hasNews(i) else { continue }
             let count = unsafe flows.pointee.entries[i].counted
-            guard unsafe count != 0 && flows.agree(i, f, d, fd, isNoneWaiting) else { continue }
+            guard unsafe flows.agree(i, f, d, fd, backlog) else { continue }
             unsafe flows.pointee.entries[i].lateSince = 0
             unsafe f.rx.pointee.kernel_bytes = count
             unsafe flows.pointee.isCounted |= flowBit(i)
@@ -92,22 +98,29 @@ extension Flows {
 
 extension UnsafeMutablePointer where Pointee == Flows {
     /// Has all come that the sender had counted when it was asked, or been dropped?
-    fileprivate func agree(_ i: Int, _ f: Endpoint, _ d: Direction, _ fd: Int32, _ isNoneWaiting: Bool?) -> Bool {
+    fileprivate func agree(_ i: Int, _ f: Endpoint, _ d: Direction, _ fd: Int32, _ backlog: Backlog) -> Bool {
         let count = unsafe pointee.entries[i].counted
         let missing = unsafe count &- f.rx.pointee.kernel_bytes
         // A sender that has not begun another one since then.
         let isIdle = unsafe slc_acquire_u64(&d.pointee.kernel_begun) == count
-        let isFirst = unsafe self.isFirst(i, d)
-        if unsafe pointee.isCounted & flowBit(i) == 0 && !(isFirst && missing == 0 && (!isIdle || isNoneWaiting == nil)) {
-            guard isIdle else { return false }
-            // Two ends that have not counted alike from the first datagram on have no number to compare, and need none.
-            if isNoneWaiting == true && !isFirst { return unsafe noDrops(fd) }
-            if isNoneWaiting == false || !isFirst { return unsafe isLate(i, missing) }
+        let isCounted = unsafe pointee.isCounted & flowBit(i) != 0
+        if !isCounted {
+            if unsafe !isFirst(i, d) {
+                // They have no number to compare, and need none where nothing has been under way for a while.
+                guard isIdle, unsafe isLate(i, missing, us: backlog == .empty ? Flows.quietUs : Flows.lostUs) else {
+                    return false
+                }
+                return unsafe noDrops(fd)
+            }
+            if missing == 0 && !isIdle { return unsafe backlog != .waiting && noDrops(fd) }
+            if backlog == .waiting || backlog == .notAsked {
+                return unsafe isIdle && isLate(i, missing, us: Flows.lostUs)
+            }
         }
         if missing == 0 { return unsafe noDrops(fd) }
         // One that was not there when it was counted has been counted twice.
-        let isTwice = unsafe missing > 1 << 62 && pointee.isCounted & flowBit(i) != 0
-        return unsafe isIdle && (isTwice || hasDropped(missing, fd) || isLate(i, missing))
+        let isTwice = missing > 1 << 62 && isCounted
+        return unsafe isIdle && (isTwice || hasDropped(missing, fd) || isLate(i, missing, us: Flows.lostUs))
     }
 
     /// What the kernel has dropped so far nobody misses.
@@ -124,37 +137,36 @@ extension UnsafeMutablePointer where Pointee == Flows {
             && (flow.pointee.received == 0 || flow.pointee.receivedSince > slc_relaxed_u64(&d.pointee.sent_since))
     }
 
-    /// Is nothing under way on this host that was sent before now? Nil: it cannot be known. Asked for flows that are not
-    /// counted yet, where a sender rests; ever more rarely, until a flow begins.
-    func isNoneWaiting(_ some: UInt64) -> Bool? {
-        if unsafe some & ~pointee.isCounted == 0 || process.sealed { return nil }
+    /// Is anything under way on this host that was sent before now? Asked for flows that are not counted yet; ever more
+    /// rarely, until one begins.
+    func backlog(_ some: UInt64) -> Backlog {
+        if unsafe some & ~pointee.isCounted == 0 || process.sealed { return .unknown }
         let now = slc_tsc()
-        guard unsafe now &- pointee.backlogLook >= pointee.backlogPause else { return false }
+        guard unsafe now &- pointee.backlogLook >= pointee.backlogPause else { return .notAsked }
         unsafe pointee.backlogLook = now
         unsafe pointee.backlogPause = unsafe min(
             max(pointee.backlogPause &* 2, 100 &* process.tickRate), 10_000 &* process.tickRate)
         let n = slc_backlog()
-        guard n == 0 else { return n < 0 ? nil : false }
+        guard n == 0 else { return n < 0 ? .unknown : .waiting }
         // One that has just left its CPU's queue is with its socket behind this.
         let began = slc_tsc()
         while unsafe slc_tsc() &- began < 5 &* process.tickRate { slc_pause() }
-        return true
+        return .empty
     }
 
     /// Have datagrams of a flow that the kernel neither has nor has dropped been missed for so long that they will not come?
-    func isLate(_ i: Int, _ missing: UInt64) -> Bool {
+    func isLate(_ i: Int, _ missing: UInt64, us: UInt64) -> Bool {
         let now = slc_tsc()
         let flow = unsafe pointee.entries + (i & (Flows.most &- 1))
         if unsafe flow.pointee.lateMissing != missing || flow.pointee.lateSince == 0 {
             unsafe flow.pointee.lateMissing = missing
             unsafe flow.pointee.lateSince = now
         }
-        return unsafe now &- flow.pointee.lateSince > Flows.lostUs &* process.tickRate
+        return unsafe now &- flow.pointee.lateSince > us &* process.tickRate
     }
 
-    /// One to `remote` has gone by the kernel. Under `flowsTx`.
-    func countSent(_ remote: sl_address, since: UInt64) {
-        guard let i = unsafe find(remote) else { return }
+    /// One of flow `i` has gone by the kernel. Under `flowsTx`.
+    func countSent(_ i: Int, since: UInt64) {
         if unsafe pointee.entries[i].sent == 0 { unsafe pointee.entries[i].sentSince = since }
         unsafe pointee.entries[i].sent &+= 1
     }

@@ -63,6 +63,8 @@ extension Flows {
         unsafe f.rx.pointee.flags & UInt32(SL_HALF_AWAITED) == 0 && f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0
             && f.pointee.reason == Reason.sharedByFork.number
             && e.pointee.descriptors == UInt32(bitPattern: e.local.pointee.descriptors)
+            // What its sender is to send again lies in the ring until then.
+            && f.rxDirection.map { d in unsafe slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_GONE) } ?? true
     }
 
     /// In the child: the parent goes on with its flows, and has what lies in their rings.
@@ -92,11 +94,32 @@ extension Flows {
             unsafe flows.pointee.mustPass &= ~bit
             unsafe flows.pointee.hasSent &= ~bit
             unsafe flows.pointee.isRinging &= ~bit
+            if let d = unsafe f.txDirection, unsafe slc_acquire_u32(&d.pointee.rx_control) == UInt32(SL_RX_WANT) {
+                unsafe FlowLane.leave(f, d, UInt32(SL_RX_WANT))
+            }
             unsafe keepCounts(e, f)
             unsafe free(f)
         }
         unsafe flows.pointee.lock.release()
         unsafe e.local.pointee.flowsTx.release()
+    }
+
+    /// Has the flow been given up, and can it begin anew? For who only sends; without a system call.
+    static func isOver(_ e: Endpoint, _ f: Endpoint) -> Bool {
+        guard unsafe f.pointee.flags & UInt32(SL_EP_GIVEN_UP) != 0 else { return false }
+        if let d = unsafe f.rxDirection, unsafe slc_acquire_u64(&d.pointee.left) != 0 { return true }
+        return unsafe isAloneAgain(e, f)
+    }
+
+    /// Begins a flow anew that is over, unless something of it is unread.
+    static func retireOver(_ e: Endpoint, _ remote: sl_address) {
+        unsafe e.local.pointee.flowsRx.acquire()
+        if let flows = unsafe known(e), let i = unsafe flows.find(remote), let f = unsafe flows.pointee.entries[i].endpoint,
+            unsafe isOver(e, f) && !flows.hasNews(i)
+        {
+            unsafe retire(e, flows, i)
+        }
+        unsafe e.local.pointee.flowsRx.release()
     }
 
     /// What a flow has counted is the socket's from now on: its counts never go down.

@@ -184,6 +184,7 @@ extension Flows {
             unsafe process.lock.release()
             unsafe process.calibrate()
             unsafe f.pointee.tx_limit = unsafe f.pointee.ring_bytes
+            unsafe f.local.pointee.farInode = unsafe farEndInode(f) ?? 0
             if let d = unsafe f.txDirection { unsafe slc_set_u32(&d.pointee.sender_descriptor, UInt32(bitPattern: fd) &+ 1) }
             unsafe f.pointee.reason = Reason.young.number
             count(StackCounter.lanesOpened)

@@ -17,9 +17,10 @@ import Stacks
     guard unsafe process.isOwner else { return }
     DescriptorTable.each { _, entry in
         guard let e = unsafe tracked(entry) else { return true }
-        if unsafe e.isDatagram { unsafe Flows.handBackBeforeFork(e) }
         unsafe e.local.pointee.prepare(fork, isShared: e.pointee.flags & UInt32(SL_EP_SHARED) != 0)
+        // Before flows are given up for it: they begin anew where the counts say that we are alone.
         _ = unsafe slc_add_u32(&e.pointee.descriptors, 1)
+        if unsafe e.isDatagram { unsafe Flows.handBackBeforeFork(e) }
         _ = unsafe slc_or_u32(&e.pointee.flags, UInt32(SL_EP_SHARED))
         if let d = unsafe e.txDirection { unsafe slc_set_u32(&d.pointee.sender_shared, 1) }
         return true

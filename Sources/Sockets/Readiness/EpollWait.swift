@@ -124,17 +124,10 @@ import Stacks
         unsafe set.pointee.kernelLook = slc_tsc()
         unsafe set.pointee.fullLooks = 0
         if unsafe set.pointee.hasInner { EpollSet.refreshWatched() }
-        var n = n
-        var isAgain = false
-        while true {
-            let k = unsafe sluice_real_epoll_pwait(number, events + n, Int32(truncatingIfNeeded: max &- n), 0, mask)
-            if k < 0 { return n > 0 ? n : k }
-            let isFull = k == max &- n
-            if k > 0 { n = unsafe set.mergeEqual(events, from: n, n &+ set.sortOut(events, n, k)) }
-            // A bell of ours, or a member that rings have reported, stood where another member's event would have been.
-            if isAgain || !isFull || n == max { return n }
-            isAgain = true
-        }
+        let k = unsafe sluice_real_epoll_pwait(number, events + n, Int32(truncatingIfNeeded: max &- n), 0, mask)
+        if k < 0 { return n > 0 ? n : k }
+        guard k > 0 else { return n }
+        return unsafe set.mergeEqual(events, from: n, n &+ set.sortOut(events, n, k))
     }
 
     private var number: Int32 { unsafe self.set.pointee.kept >= 0 ? self.set.pointee.kept : fd }

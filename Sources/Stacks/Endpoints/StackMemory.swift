@@ -228,6 +228,8 @@ public enum StackMemory {
     /// 1 while a thread works on the meeting.
     public var meetingBusy: UInt32 = 0
     public var meeting = Meeting()
+    /// Of a flow: the inode of its peer's socket, 0: not known.
+    public var farInode: UInt64 = 0
     /// Of a UDP socket: its peers (Sockets).
     public var flows: UnsafeMutableRawPointer? = nil
     /// Of a UDP socket: what its calls change in its flows, receiving and sending (Sockets).
