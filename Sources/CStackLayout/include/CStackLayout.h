@@ -104,7 +104,7 @@ typedef struct sl_endpoint {
     uint64_t next_attempt_bytes; ///< no meeting before so many bytes have travelled, both directions together
     uint64_t full_since;      ///< time stamp counter when the ring was found too full and the reader had stopped; 0: it was not
     uint64_t full_consumer;   ///< where the reader stood then
-    uint64_t full_kernel;     ///< and in the kernel's stream, while it has not come to the ring; of a flow: tx_packets when its sender last waited
+    uint64_t full_kernel;     ///< and in the kernel's stream, while it has not come to the ring; of a flow: tx_packets since when its sender has not waited
     uint64_t reserved[9];    ///< arrival log, marks, named stacks
 } sl_endpoint;
 _Static_assert(offsetof(sl_endpoint, local) == 64, "sl_endpoint.local");

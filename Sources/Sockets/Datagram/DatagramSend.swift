@@ -193,7 +193,13 @@ enum FlowLane {
         let (patience, most) = unsafe (us &* process.tickRate, (us &+ saved) &* process.tickRate)
         let began = slc_tsc()
         var hasYielded = false
-        defer { if hasYielded { unsafe f.pointee.full_kernel = sent } }
+        // What is left of it is kept.
+        defer {
+            if hasYielded {
+                let used = unsafe (slc_tsc() &- began) / process.tickRate
+                unsafe f.pointee.full_kernel = sent &- (saved &- min(used, saved)) / us
+            }
+        }
         while true {
             if let room = writer.datagram(n, kernelCount: count, isDamaged: &isDamaged) { return room }
             let passed = slc_tsc() &- began

@@ -58,7 +58,6 @@ extension Flows {
                     unsafe f.rx.pointee.kernel_bytes = unsafe flows.pointee.entries[i].received &+ 1
                     unsafe flows.pointee.isKnown |= flowBit(i)
                     unsafe flows.pointee.backlogPause = 0
-                    _ = unsafe flows.hasDropped(0, e.local.pointee.descriptor)
                 }
                 i &+= 1
             }
