@@ -67,10 +67,12 @@ import Testing
         try run(["--preload", Choice.preload, "--limits", "nofile"] + Choice.globs)
     }
 
-    /// All memory locked; a user without any right or writable directory.
+    /// All memory locked (which only decides how memory is had: both ends accelerated alone); a user without any right or
+    /// writable directory.
     @Test(.enabled(if: geteuid() == 0, "only root may lock all memory and change its uid"), arguments: ["mlock", "nobody"])
     func underLimits(limit: String) throws {
         try requireLibrary()
-        try run(["--preload", Choice.preload, "--limits", limit] + Choice.globs)
+        try run(
+            ["--preload", Choice.preload, "--limits", limit] + (limit == "mlock" ? ["--placements", "both"] : []) + Choice.globs)
     }
 }

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Fuzzers of all that is read from other processes and from the kernel: 20 seconds each, 10 minutes with SLUICE_TEST_ALL=1.
+# Fuzzers of all that is read from other processes and from the kernel: 14 seconds each, 10 minutes with SLUICE_TEST_ALL=1.
 set -uo pipefail
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 . "$here/../../Scripts/lib.sh"
 . "$here/../lib.sh"
-seconds=20 sum=0
+seconds=14 sum=0
 [ "${SLUICE_TEST_ALL:-0}" -eq 0 ] || seconds=600
 while IFS= read -r line; do
     case $line in
