@@ -193,7 +193,7 @@ static void client_is_steady(int server, unsigned id) {
     int s = bound(0), has_told = 0;
     unsigned since = 0;
     if (connect(s, (void *)&to, sizeof to) < 0) fail("connect");
-    for (unsigned number = 0; since < 100; number++) {
+    for (unsigned number = 0; since < 400; number++) {
         int is_answered = 0;
         while (!is_answered) {
             size_t n = make(&m, id, number);

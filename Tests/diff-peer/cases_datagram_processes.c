@@ -162,6 +162,7 @@ DP_DATAGRAM(datagram_processes, rings_come_back_behind_a_fork) {
         dp_sync("child is gone");
         for (int times = 0; times < 30; times++) {
             dp_udp_warm(fd, NULL);
+            usleep(1000); // a flow that begins anew looks for some time
             own = has_ring && dp_ring_bytes(fd) == before;
             dp_tell_data(&own, 1);
             dp_hear_data(&other, 1);

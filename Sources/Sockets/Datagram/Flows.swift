@@ -48,7 +48,7 @@ import Stacks
     /// How long counts must differ by the same number before it is taken for lost, in us.
     static var lostUs: UInt64 { 100_000 }
     /// How long where nothing of this host waits on its way, in us.
-    static var quietUs: UInt64 { 20_000 }
+    static var quietUs: UInt64 { 5_000 }
 
     /// Taken with either of the others held: entries are added, meetings go on.
     var lock = PrivateLock()
