@@ -160,6 +160,19 @@ DP_DATAGRAM(datagram_many, two_senders_get_ahead) {
     close_all(fds, count);
 }
 
+/// The reader never finds its queue empty while the sender sends: it gets a ring all the same, and the order stays.
+DP_DATAGRAM(datagram_many, a_queue_that_is_never_empty) {
+    enum { AHEAD = 8, TOTAL = 1000 };
+    int fd = dp_udp_pair(DP_COLD);
+    for (uint32_t i = 0; i < TOTAL + AHEAD; i++) {
+        if (!dp_server && i < TOTAL) dp_send_number(fd, NULL, 100, 1, i);
+        dp_sync("sent");
+        if (dp_server && i >= AHEAD) dp_recv_number(fd, 100, 1, i - AHEAD);
+    }
+    dp_log("%d in order", TOTAL);
+    dp_close(fd);
+}
+
 /// New clients come and go at one server: a flow of few datagrams each.
 DP_DATAGRAM(datagram_many, short_lives, .kernel = "one question of each client: a ring has no reason to open") {
     int fd = dp_server ? dp_udp("127.0.0.1", 0) : -1;

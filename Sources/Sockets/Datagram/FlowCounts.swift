@@ -11,6 +11,9 @@ import Stacks
 //
 // Packets may also wait elsewhere (netem on lo, NFQUEUE): both have to have counted alike from the first datagram on. Where another
 // process had one of the two addresses before they cannot, and the difference has to stay the same for a while (`quietUs`).
+//
+// A queue that is never empty tells nothing. Who counts from the first datagram on trusts that count behind some hundred
+// datagrams: records of the ring wait until as many have come.
 
 /// Packets of this host that no socket has yet.
 enum Backlog { case empty, waiting, notAsked, unknown }
